@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Structures that cross the border to user space.
+//!
+//! Every VFIO structure starts with `argsz`, the number of bytes the caller set aside. A kernel
+//! reads only as much as the oldest layout had, and checks the rest against `argsz` itself, so
+//! the primitives here copy *prefixes*: what was not copied is zero.
+
+use core::{
+    mem::{
+        size_of,
+        MaybeUninit, //
+    },
+    slice, //
+};
+
+use kernel::{
+    prelude::*,
+    uaccess::UserSlice, //
+};
+
+/// A structure of the user ABI.
+///
+/// # Safety
+///
+/// The type must be valid for every bit pattern and have no padding that is not a named field:
+/// values are filled from and copied to user memory byte by byte.
+pub(crate) unsafe trait UapiStruct: Sized {}
+
+// SAFETY: Integers have neither invalid bit patterns nor padding.
+unsafe impl UapiStruct for u8 {}
+// SAFETY: As above.
+unsafe impl UapiStruct for i32 {}
+// SAFETY: As above.
+unsafe impl UapiStruct for u32 {}
+// SAFETY: As above.
+unsafe impl UapiStruct for u64 {}
+
+/// Declares structures of the bindings as part of the user ABI.
+macro_rules! uapi_structs {
+    ($($name:ident),+ $(,)?) => {$(
+        // SAFETY: A C structure of integers whose padding, if any, is a named field; the header
+        // of the user ABI guarantees it.
+        unsafe impl $crate::ffi::uapi::UapiStruct for $crate::ffi::bindings::$name {}
+    )+};
+}
+pub(crate) use uapi_structs;
+
+/// An address in the memory of the calling process: what an ioctl was given as its argument.
+#[derive(Clone, Copy)]
+pub(crate) struct UserAddr(usize);
+
+impl UserAddr {
+    /// The address `addr`, which need not be valid: using it then fails with `EFAULT`.
+    pub(crate) const fn new(addr: usize) -> Self {
+        Self(addr)
+    }
+
+    /// The address `bytes` further on.
+    pub(crate) const fn offset(self, bytes: usize) -> Self {
+        Self(self.0.wrapping_add(bytes))
+    }
+
+    /// The plain value, for drivers that get the argument as it is.
+    pub(crate) const fn get(self) -> usize {
+        self.0
+    }
+
+    fn slice(self, len: usize) -> UserSlice {
+        UserSlice::new(UserPtr::from_addr(self.0), len)
+    }
+
+    /// Reads a whole `T`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be read.
+    pub(crate) fn read<T: UapiStruct>(self) -> Result<T> {
+        self.read_prefix(size_of::<T>())
+    }
+
+    /// Reads the first `len` bytes of a `T`, at most all of it; the rest is zero.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be read.
+    pub(crate) fn read_prefix<T: UapiStruct>(self, len: usize) -> Result<T> {
+        let len = len.min(size_of::<T>());
+        let mut value = MaybeUninit::<T>::zeroed();
+        // SAFETY: `value` is `size_of::<T>()` bytes long and `len` is not more than that.
+        let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), len) };
+        self.slice(len).reader().read_slice(bytes)?;
+        // SAFETY: Every byte is initialised, and a `UapiStruct` is valid for every bit pattern.
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// Writes a whole `T`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be written.
+    pub(crate) fn write<T: UapiStruct>(self, value: &T) -> Result {
+        self.write_prefix(value, size_of::<T>())
+    }
+
+    /// Writes the first `len` bytes of `value`, at most all of it.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be written.
+    pub(crate) fn write_prefix<T: UapiStruct>(self, value: &T, len: usize) -> Result {
+        let len = len.min(size_of::<T>());
+        // SAFETY: `value` is `size_of::<T>()` initialised bytes (a `UapiStruct` has no padding
+        // that is not a field) and `len` is not more than that.
+        let bytes = unsafe { slice::from_raw_parts((&raw const *value).cast::<u8>(), len) };
+        self.write_bytes(bytes)
+    }
+
+    /// Writes `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be written.
+    pub(crate) fn write_bytes(self, bytes: &[u8]) -> Result {
+        self.slice(bytes.len()).writer().write_slice(bytes)
+    }
+}
