@@ -12,5 +12,11 @@
 /// The modules, in alphabetical order.
 #[path = "../../../../rust_vfio/logic"]
 pub mod logic {
+    pub mod argsz;
+    pub mod caps;
+    pub mod combine;
+    pub mod features;
     pub mod fsm;
+    pub mod irqs;
+    pub mod logging;
 }

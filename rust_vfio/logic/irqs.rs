@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The checks on what user space hands to VFIO_DEVICE_SET_IRQS.
+//!
+//! A request names a kind of interrupt, a range of vectors of that kind, what to do with them, and
+//! how the data behind the header is laid out: nothing, a byte or an eventfd per vector. What the
+//! action means is the driver's business.
+//!
+//! C file: `vfio_main.c`.
+
+use super::argsz;
+
+/// The size of the header, which the data follows.
+const HEADER: u32 = 20;
+
+/// The bits that say how the data is laid out, of which exactly one is set.
+const DATA_NONE: u32 = 1 << 0;
+const DATA_BOOL: u32 = 1 << 1;
+const DATA_EVENTFD: u32 = 1 << 2;
+const DATA_MASK: u32 = DATA_NONE | DATA_BOOL | DATA_EVENTFD;
+
+/// The bits that say what to do: mask, unmask, trigger.
+const ACTION_MASK: u32 = 0b111 << 3;
+
+/// The request makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalid;
+
+/// The header of a request, as it came from user space.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// The size of the header and of what follows it.
+    pub argsz: u32,
+    /// The layout of the data and the action.
+    pub flags: u32,
+    /// The kind of interrupt.
+    pub index: u32,
+    /// The first vector.
+    pub start: u32,
+    /// The number of vectors.
+    pub count: u32,
+}
+
+/// A header that is sound in itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked {
+    header: Header,
+    room: u32,
+}
+
+impl Header {
+    /// Checks what does not depend on the number of vectors; the device has `kinds` kinds of
+    /// interrupts.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`].
+    pub fn check(self, kinds: u32) -> Result<Checked, Invalid> {
+        let room = argsz::behind(self.argsz, HEADER).map_err(|_| Invalid)?;
+        let end = self.start.checked_add(self.count);
+        let sound = self.index < kinds
+            && end.is_some_and(|end| end < u32::MAX)
+            && self.flags & !(DATA_MASK | ACTION_MASK) == 0;
+        sound
+            .then_some(Checked { header: self, room })
+            .ok_or(Invalid)
+    }
+}
+
+impl Checked {
+    /// Checks the request against the number of vectors there are, and returns the number of bytes
+    /// that the data behind the header has.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`].
+    pub fn data_len(self, vectors: u32) -> Result<u32, Invalid> {
+        let Header {
+            flags,
+            start,
+            count,
+            ..
+        } = self.header;
+
+        // The first vector must exist even if none is asked for.
+        let end = start.checked_add(count).ok_or(Invalid)?;
+        if start >= vectors || end > vectors {
+            return Err(Invalid);
+        }
+        let size = match flags & DATA_MASK {
+            DATA_NONE => 0,
+            DATA_BOOL => 1,
+            DATA_EVENTFD => 4,
+            _ => return Err(Invalid),
+        };
+        let len = count.checked_mul(size).ok_or(Invalid)?;
+        (len <= self.room).then_some(len).ok_or(Invalid)
+    }
+
+    /// Whether the request says that data follows, if only for no vector at all.
+    pub fn has_data(self) -> bool {
+        self.header.flags & DATA_NONE == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRIGGER: u32 = 1 << 5;
+
+    /// Two kinds of interrupts; the one in question has eight vectors.
+    fn len(argsz: u32, flags: u32, index: u32, start: u32, count: u32) -> Result<u32, Invalid> {
+        let header = Header {
+            argsz,
+            flags,
+            index,
+            start,
+            count,
+        };
+        header.check(2)?.data_len(8)
+    }
+
+    #[test]
+    fn data_is_as_long_as_its_elements() {
+        assert_eq!(len(20, DATA_NONE | TRIGGER, 0, 0, 8), Ok(0));
+        assert_eq!(len(28, DATA_BOOL | TRIGGER, 1, 0, 8), Ok(8));
+        assert_eq!(len(52, DATA_EVENTFD | TRIGGER, 1, 0, 8), Ok(32));
+        assert_eq!(len(99, DATA_EVENTFD | TRIGGER, 1, 7, 1), Ok(4));
+        assert_eq!(len(20, DATA_EVENTFD, 1, 0, 0), Ok(0));
+    }
+
+    #[test]
+    fn data_must_be_there() {
+        assert_eq!(len(19, DATA_NONE, 0, 0, 1), Err(Invalid));
+        assert_eq!(len(20, DATA_BOOL, 0, 0, 1), Err(Invalid));
+        assert_eq!(len(23, DATA_EVENTFD, 0, 0, 1), Err(Invalid));
+    }
+
+    #[test]
+    fn exactly_one_layout() {
+        for flags in [
+            0,
+            DATA_NONE | DATA_BOOL,
+            DATA_BOOL | DATA_EVENTFD,
+            DATA_MASK,
+        ] {
+            assert_eq!(len(100, flags | TRIGGER, 0, 0, 1), Err(Invalid));
+        }
+    }
+
+    #[test]
+    fn unknown_bits_and_kinds() {
+        assert_eq!(len(100, DATA_NONE | 1 << 6, 0, 0, 1), Err(Invalid));
+        assert_eq!(len(100, DATA_NONE | 1 << 31, 0, 0, 1), Err(Invalid));
+        assert_eq!(len(100, DATA_NONE, 2, 0, 1), Err(Invalid));
+        assert_eq!(len(100, DATA_NONE, u32::MAX, 0, 1), Err(Invalid));
+    }
+
+    #[test]
+    fn any_combination_of_actions_is_the_drivers_business() {
+        assert_eq!(len(20, DATA_NONE, 0, 0, 1), Ok(0));
+        assert_eq!(len(20, DATA_NONE | ACTION_MASK, 0, 0, 1), Ok(0));
+    }
+
+    #[test]
+    fn vectors_must_exist() {
+        assert_eq!(len(20, DATA_NONE, 0, 7, 1), Ok(0));
+        assert_eq!(len(20, DATA_NONE, 0, 7, 2), Err(Invalid));
+        assert_eq!(len(20, DATA_NONE, 0, 7, 0), Ok(0));
+        assert_eq!(len(20, DATA_NONE, 0, 8, 0), Err(Invalid));
+        assert_eq!(len(20, DATA_NONE, 0, u32::MAX, 1), Err(Invalid));
+        assert_eq!(len(20, DATA_NONE, 0, 1, u32::MAX), Err(Invalid));
+    }
+
+    #[test]
+    fn the_end_must_stay_below_the_largest_number() {
+        let header = |start, count| Header {
+            argsz: 20,
+            flags: DATA_NONE,
+            index: 0,
+            start,
+            count,
+        };
+        assert!(header(1, u32::MAX - 1).check(1).is_err());
+        assert!(header(1, u32::MAX - 2).check(1).is_ok());
+    }
+
+    #[test]
+    fn only_a_layout_of_nothing_has_no_data() {
+        let header = |flags| Header {
+            argsz: 20,
+            flags,
+            index: 0,
+            start: 0,
+            count: 0,
+        };
+        assert!(!header(DATA_NONE).check(1).unwrap().has_data());
+        assert!(header(DATA_EVENTFD).check(1).unwrap().has_data());
+    }
+}
