@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A small library to drive VFIO from user space, for the tests and the demo.
+//!
+//! A program opens a [`container`], puts the [`group`] of a device into it,
+//! chooses the IOMMU backend, maps [`memory`] for the device, opens the
+//! [`device`] itself, and talks to it: [`edu`] knows QEMU's teaching device.
+//! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
+//! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves.
+//!
+//! Requests return [`rustix::io::Result`], whose error is the bare error
+//! number, because that number is what the contract is about. Whatever reads
+//! or writes files returns [`anyhow::Result`], which names the file.
+//!
+//! # Safety of device access
+//!
+//! A mapping lets a device write to the memory of this process. That is
+//! outside of what the compiler sees, like a write through `/proc/self/mem`.
+//! Programs should map only [`memory::Memory`]: it lends no references to its
+//! content, only copies, so that no assumption of the compiler can break.
+
+pub mod caps;
+pub mod container;
+pub mod device;
+pub mod edu;
+pub mod group;
+pub mod kmsg;
+pub mod mdev;
+pub mod memory;
+pub mod module;
+pub mod pci;
+pub mod process;
+pub mod request;
+pub mod sysfs;
+pub mod target;
+
+pub use vfio_uapi as uapi;
+
+/// The unit of everything here: 4 KiB pages.
+pub const PAGE: usize = 4096;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Kernel modules: loading, parameters, and what is in their files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::sysfs;
+
+/// The two modules of this project.
+pub const CORE: &str = "vfio";
+/// The backend.
+pub const TYPE1: &str = "vfio_iommu_type1";
+
+fn sysfs_of(name: &str) -> PathBuf {
+    Path::new("/sys/module").join(name)
+}
+
+/// Where the test VM keeps the file of a module.
+pub fn file(name: &str) -> PathBuf {
+    Path::new("/modules").join(name).with_extension("ko")
+}
+
+/// Whether a module is loaded.
+pub fn is_loaded(name: &str) -> bool {
+    sysfs_of(name).join("refcnt").exists()
+}
+
+/// How many users a loaded module has.
+pub fn users(name: &str) -> Result<u64> {
+    sysfs::read_number(sysfs_of(name).join("refcnt"))
+}
+
+/// Loads a module from the VM's directory, with parameters such as `limit=3`.
+pub fn load(name: &str, parameters: &str) -> Result<()> {
+    let path = file(name);
+    let parameters = std::ffi::CString::new(parameters)?;
+    rustix::system::finit_module(sysfs::open(&path)?, &parameters, 0)
+        .with_context(|| format!("load {}", path.display()))
+}
+
+/// Unloads a module. `EWOULDBLOCK` while it is in use.
+pub fn unload(name: &str) -> rustix::io::Result<()> {
+    let name = std::ffi::CString::new(name).map_err(|_| rustix::io::Errno::INVAL)?;
+    // O_NONBLOCK: do not wait for users.
+    rustix::system::delete_module(&name, libc::O_NONBLOCK)
+}
+
+/// A parameter of a loaded module that gets its old value back when dropped.
+#[derive(Debug)]
+pub struct Parameter {
+    path: PathBuf,
+    old: String,
+}
+
+impl Parameter {
+    /// Where a parameter is.
+    pub fn path(module: &str, name: &str) -> PathBuf {
+        sysfs_of(module).join("parameters").join(name)
+    }
+
+    /// Sets it for a while.
+    pub fn set(module: &str, name: &str, value: &str) -> Result<Self> {
+        let path = Self::path(module, name);
+        let old = sysfs::read(&path)?;
+        sysfs::write(&path, value)?;
+        Ok(Self { path, old })
+    }
+}
+
+impl Drop for Parameter {
+    fn drop(&mut self) {
+        if let Err(error) = sysfs::write(&self.path, &self.old) {
+            eprintln!("{error:#}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What PCI and emulated devices have in common, and the usual way to open one.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{container::Container, device::Device, group::Group, sysfs};
+
+/// A device that VFIO knows.
+pub trait Target {
+    /// The name by which a group finds it.
+    fn name(&self) -> &str;
+
+    /// Its directory under `/sys`.
+    fn sysfs(&self) -> &Path;
+
+    /// The number of its IOMMU group.
+    fn iommu_group(&self) -> Option<u32> {
+        sysfs::link_name(self.sysfs().join("iommu_group"))?
+            .parse()
+            .ok()
+    }
+
+    /// The name of its group's file, once it is there.
+    fn group_name(&self) -> Result<String> {
+        let number = self
+            .iommu_group()
+            .with_context(|| format!("{} has no IOMMU group", self.name()))?
+            .to_string();
+        let path = crate::group::path(&number);
+        wait_for(&format!("{}", path.display()), || path.exists())?;
+        Ok(number)
+    }
+
+    /// The name that VFIO gave it: `vfioN`.
+    fn vfio_name(&self) -> Option<String> {
+        let entries = sysfs::list(self.sysfs().join("vfio-dev"));
+        Some(sysfs::name(entries.first()?).to_owned())
+    }
+
+    /// Opens its group, puts that into a new container with this backend, and
+    /// opens the device.
+    fn open(&self, backend: u32) -> Result<Session>
+    where
+        Self: Sized,
+    {
+        let container = Container::open().context("open the container")?;
+        let group = self.join(&container)?;
+        container
+            .set_iommu(backend)
+            .with_context(|| format!("set IOMMU backend {backend}"))?;
+        let device = group
+            .device(self.name())
+            .with_context(|| format!("open {}", self.name()))?;
+        Ok(Session {
+            device,
+            group,
+            container,
+        })
+    }
+
+    /// Opens its group and puts that into this container.
+    fn join(&self, container: &Container) -> Result<Group>
+    where
+        Self: Sized,
+    {
+        let group = self.open_group()?;
+        group
+            .set_container(container)
+            .context("put the group into the container")?;
+        Ok(group)
+    }
+
+    /// Opens its group.
+    fn open_group(&self) -> Result<Group>
+    where
+        Self: Sized,
+    {
+        let name = self.group_name()?;
+        Group::open_when_free(&name).with_context(|| format!("open group {name}"))
+    }
+}
+
+/// A device with all that is needed to use it. Closed in this order.
+#[derive(Debug)]
+pub struct Session {
+    /// The device.
+    pub device: Device,
+    /// Its group.
+    pub group: Group,
+    /// The container.
+    pub container: Container,
+}
+
+/// Waits for something that the kernel does a moment later.
+pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !ready() {
+        anyhow::ensure!(Instant::now() < end, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// The device with this name on a bus.
+pub(crate) fn bus_device(bus: &str, name: &str) -> PathBuf {
+    Path::new("/sys/bus").join(bus).join("devices").join(name)
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The devices that tests may use.
+//!
+//! Two edu devices on the root bus, each alone in its IOMMU group; two more
+//! behind a bridge that cannot keep them apart, so in one group; a network
+//! card with MSI-X and virtual functions; memory as a PCI device; and emulated
+//! serial ports, made when needed. All are free when a test begins.
+
+use anyhow::{Context, Result};
+use vfio_selftests::{
+    mdev::Mdev,
+    pci::{self, Bound, PciDevice},
+    target::{Session, Target},
+    uapi,
+};
+
+use crate::harness::skip;
+
+/// Gives back whatever a test that was killed has left behind.
+pub(crate) fn tidy() -> Result<()> {
+    for pci in PciDevice::all() {
+        if pci.driver().as_deref() == Some("vfio-pci") {
+            pci.release()?;
+        }
+    }
+    for mdev in Mdev::all() {
+        mdev.remove()?;
+    }
+    Ok(())
+}
+
+/// The edu devices that are alone in their groups.
+pub(crate) fn lone_edus() -> Vec<PciDevice> {
+    edus(|members| members == 1)
+}
+
+/// The edu devices that share a group.
+pub(crate) fn paired_edus() -> Vec<PciDevice> {
+    edus(|members| members > 1)
+}
+
+fn edus(fits: impl Fn(usize) -> bool) -> Vec<PciDevice> {
+    PciDevice::find(pci::EDU)
+        .into_iter()
+        .filter(|edu| fits(edu.group_members().len()))
+        .collect()
+}
+
+/// The first edu device that is alone in its group.
+pub(crate) fn edu() -> Result<PciDevice> {
+    lone_edus()
+        .into_iter()
+        .next()
+        .context("no edu device alone in its group")
+}
+
+/// The same, handed to VFIO.
+pub(crate) fn bound_edu() -> Result<Bound> {
+    edu()?.bind()
+}
+
+/// Two edu devices in two groups, handed to VFIO.
+pub(crate) fn two_bound_edus() -> Result<[Bound; 2]> {
+    let edus = lone_edus();
+    let [a, b, ..] = &edus[..] else {
+        anyhow::bail!("{} edu devices alone in their groups, not 2", edus.len());
+    };
+    Ok([a.bind()?, b.bind()?])
+}
+
+/// Two edu devices in one group. Neither is handed to VFIO yet.
+pub(crate) fn edu_pair() -> Result<[PciDevice; 2]> {
+    let edus = paired_edus();
+    let [a, b, ..] = &edus[..] else {
+        anyhow::bail!("{} edu devices share a group, not 2", edus.len());
+    };
+    anyhow::ensure!(
+        a.iommu_group() == b.iommu_group(),
+        "the pair is not in one group"
+    );
+    Ok([a.clone(), b.clone()])
+}
+
+/// The network card, handed to VFIO.
+pub(crate) fn bound_igb() -> Result<Bound> {
+    PciDevice::find(pci::IGB)
+        .first()
+        .context("no network card")?
+        .bind()
+}
+
+/// An emulated device with this number.
+pub(crate) fn mtty(number: u32) -> Result<Mdev> {
+    match Mdev::available() {
+        true => Mdev::create(number),
+        false => skip("this kernel has no mtty sample"),
+    }
+}
+
+/// A device and an open session with it.
+pub(crate) struct Open {
+    // Closed before the device is given back.
+    pub(crate) session: Session,
+    pub(crate) pci: Bound,
+}
+
+/// An edu device, opened with this backend.
+pub(crate) fn open_edu(backend: u32) -> Result<Open> {
+    let pci = bound_edu()?;
+    Ok(Open {
+        session: pci.open(backend)?,
+        pci,
+    })
+}
+
+/// An edu device, opened with the second version of type1.
+pub(crate) fn open() -> Result<Open> {
+    open_edu(uapi::TYPE1v2_IOMMU)
+}
