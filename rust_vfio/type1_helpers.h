@@ -8,5 +8,26 @@
 
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
+
+/* Scheduling. */
+void vfio_rs_cond_resched(void);
+bool vfio_rs_fatal_signal_pending(struct task_struct *task);
+unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
+				  unsigned int limit);
+
+/* Address spaces. */
+int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm);
+void vfio_rs_mmap_write_lock(struct mm_struct *mm);
+void vfio_rs_mmap_write_unlock(struct mm_struct *mm);
+
+/* Pages. */
+unsigned long vfio_rs_page_to_pfn(const struct page *page);
+bool vfio_rs_page_reserved(const struct page *page);
+void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty);
+
+/* IOMMU domains. */
+struct iommu_domain *vfio_rs_iommu_paging_domain_alloc(struct device *dev);
+int vfio_rs_iommu_get_msi_cookie(struct iommu_domain *domain, dma_addr_t base);
 
 #endif

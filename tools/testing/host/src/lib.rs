@@ -12,11 +12,16 @@
 /// The modules, in alphabetical order.
 #[path = "../../../../rust_vfio/logic"]
 pub mod logic {
+    pub mod account;
     pub mod argsz;
     pub mod caps;
     pub mod combine;
     pub mod features;
     pub mod fsm;
+    pub mod iova_ranges;
     pub mod irqs;
     pub mod logging;
+    pub mod runs;
+    pub mod units;
+    pub mod unmap_plan;
 }

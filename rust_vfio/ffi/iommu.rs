@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IOMMU domains (page tables for devices) and the groups of devices that are attached to them.
+//!
+//! C header: `include/linux/iommu.h`.
+
+use core::ptr::{
+    self,
+    NonNull, //
+};
+
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*, //
+};
+
+use super::bindings;
+use crate::logic::{
+    iova_ranges::{
+        Reserved,
+        ReservedKind, //
+    },
+    runs::Run,
+    units::{
+        Iova,
+        IovaRange, //
+    }, //
+};
+
+/// What devices may do with mapped memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Devices may read.
+    pub(crate) read: bool,
+    /// Devices may write.
+    pub(crate) write: bool,
+}
+
+impl Access {
+    /// The flags of the IOMMU API. Memory of the user is always cache-coherent.
+    fn flags(self) -> i32 {
+        let mut flags = bindings::IOMMU_CACHE;
+        if self.read {
+            flags |= bindings::IOMMU_READ;
+        }
+        if self.write {
+            flags |= bindings::IOMMU_WRITE;
+        }
+        flags as i32
+    }
+}
+
+/// An IOMMU group that the core attached to a container.
+///
+/// # Invariants
+///
+/// The pointer is valid: the core holds a reference from before it attaches the group until after
+/// it has detached it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group(NonNull<bindings::iommu_group>);
+
+// SAFETY: IOMMU groups have a lock of their own.
+unsafe impl Send for Group {}
+
+impl Group {
+    /// The group that the core names.
+    ///
+    /// # Safety
+    ///
+    /// The group must stay valid while values of this type are used: until the core has detached
+    /// it, or for the duration of the call if it is not attached.
+    pub(crate) unsafe fn from_raw(group: *mut bindings::iommu_group) -> Option<Self> {
+        // INVARIANT: By the contract of this function.
+        NonNull::new(group).map(Self)
+    }
+
+    /// Makes a domain that the devices of the group can be attached to.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the group has no device, otherwise what the IOMMU driver says.
+    pub(crate) fn new_domain(self) -> Result<PagingDomain> {
+        let mut domain: *mut bindings::iommu_domain = ptr::null_mut();
+        // SAFETY: The group is valid, and `first_device` gets the pointer it expects. Devices
+        // cannot leave the group during the call.
+        unsafe {
+            bindings::iommu_group_for_each_dev(
+                self.0.as_ptr(),
+                (&raw mut domain).cast(),
+                Some(first_device),
+            )
+        };
+        let domain = NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?;
+        // INVARIANT: The domain is new and nobody else has it.
+        Ok(PagingDomain(domain))
+    }
+
+    /// The regions of the address space that the user cannot use freely.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what the IOMMU core says.
+    pub(crate) fn reserved(self) -> Result<KVec<Reserved>> {
+        ReservedList::read(self)?.into_regions()
+    }
+
+    /// Whether a device of the group can only raise the interrupts that it was given.
+    pub(crate) fn has_isolated_msi(self) -> bool {
+        // SAFETY: The group is valid.
+        unsafe { bindings::iommu_group_has_isolated_msi(self.0.as_ptr()) }
+    }
+}
+
+/// Allocates a domain for `dev` and ends the walk over the group.
+///
+/// # Safety
+///
+/// Called by `iommu_group_for_each_dev` with a device of the group; `data` points to a pointer to
+/// a domain, which is written.
+unsafe extern "C" fn first_device(
+    dev: *mut bindings::device,
+    data: *mut kernel::ffi::c_void,
+) -> kernel::ffi::c_int {
+    // SAFETY: By the contract of this function.
+    unsafe {
+        *data.cast::<*mut bindings::iommu_domain>() =
+            bindings::vfio_rs_iommu_paging_domain_alloc(dev)
+    };
+    1
+}
+
+/// The list that the IOMMU core makes. Its elements belong to us.
+struct ReservedList {
+    head: KBox<bindings::list_head>,
+}
+
+impl ReservedList {
+    fn read(group: Group) -> Result<Self> {
+        // Boxed, because the first and the last element point to it.
+        let mut head = KBox::new(bindings::list_head::default(), GFP_KERNEL)?;
+        let raw: *mut bindings::list_head = &raw mut *head;
+        head.next = raw;
+        head.prev = raw;
+        let mut list = Self { head };
+        // SAFETY: The group is valid and the list is initialised. Even if the call fails, the
+        // list has elements that belong to us, which `drop` frees.
+        to_result(unsafe {
+            bindings::iommu_get_group_resv_regions(group.0.as_ptr(), &raw mut *list.head)
+        })?;
+        Ok(list)
+    }
+
+    /// Calls `f` with each element, which `f` may free.
+    fn for_each(
+        &mut self,
+        mut f: impl FnMut(*mut bindings::iommu_resv_region) -> Result,
+    ) -> Result {
+        let head: *mut bindings::list_head = &raw mut *self.head;
+        // SAFETY: The list is a ring that begins and ends at `head`.
+        let mut entry = unsafe { (*head).next };
+        while !ptr::eq(entry, head) {
+            // SAFETY: Not the head, so an element that is still allocated.
+            let next = unsafe { (*entry).next };
+            // SAFETY: Each element is a region, linked by its field `list`.
+            f(unsafe { kernel::container_of!(entry, bindings::iommu_resv_region, list) })?;
+            entry = next;
+        }
+        Ok(())
+    }
+
+    fn into_regions(mut self) -> Result<KVec<Reserved>> {
+        let mut regions = KVec::new();
+        self.for_each(|region| {
+            // SAFETY: `for_each` passes valid elements.
+            let (start, length, kind) =
+                unsafe { ((*region).start, (*region).length, (*region).type_) };
+            let kind = match kind {
+                bindings::iommu_resv_type_IOMMU_RESV_DIRECT_RELAXABLE => ReservedKind::Relaxable,
+                bindings::iommu_resv_type_IOMMU_RESV_MSI => ReservedKind::Msi,
+                bindings::iommu_resv_type_IOMMU_RESV_SW_MSI => ReservedKind::SoftwareMsi,
+                _ => ReservedKind::Excluded,
+            };
+            // A region without addresses reserves nothing; one that leaves the address space
+            // reserves the rest of it.
+            let first = Iova::new(start);
+            let Some(rest) = (length as u64).checked_sub(1) else {
+                return Ok(());
+            };
+            let last = first.checked_add(rest).unwrap_or(Iova::MAX);
+            if let Some(range) = IovaRange::new(first, last) {
+                regions.push(Reserved { range, kind }, GFP_KERNEL)?;
+            }
+            Ok(())
+        })?;
+        Ok(regions)
+    }
+}
+
+impl Drop for ReservedList {
+    fn drop(&mut self) {
+        let _ = self.for_each(|region| {
+            // SAFETY: The element was allocated for us and is not used again.
+            unsafe { bindings::kfree(region.cast()) };
+            Ok(())
+        });
+    }
+}
+
+/// A page table for devices, of the kind that we fill. Dropping it frees the page table.
+///
+/// # Invariants
+///
+/// The domain is valid and belongs to this value.
+pub(crate) struct PagingDomain(NonNull<bindings::iommu_domain>);
+
+// SAFETY: IOMMU drivers let any thread use a domain.
+unsafe impl Send for PagingDomain {}
+
+impl PagingDomain {
+    /// The C object, for the operation that hands it out.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
+        self.0.as_ptr()
+    }
+
+    /// Lets the devices of `group` use this domain.
+    ///
+    /// # Errors
+    ///
+    /// What the IOMMU driver says: `EINVAL` if domain and devices do not match, `EBUSY` if
+    /// another domain is attached.
+    pub(crate) fn attach(&self, group: Group) -> Result {
+        // SAFETY: Both are valid.
+        to_result(unsafe { bindings::iommu_attach_group(self.0.as_ptr(), group.0.as_ptr()) })
+    }
+
+    /// The opposite of [`PagingDomain::attach`].
+    pub(crate) fn detach(&self, group: Group) {
+        // SAFETY: Both are valid.
+        unsafe { bindings::iommu_detach_group(self.0.as_ptr(), group.0.as_ptr()) };
+    }
+
+    /// The page sizes of the page table, as a bitmap.
+    pub(crate) fn page_sizes(&self) -> u64 {
+        // SAFETY: By the invariant.
+        unsafe { (*self.0.as_ptr()).pgsize_bitmap as u64 }
+    }
+
+    /// The addresses that can be mapped.
+    pub(crate) fn aperture(&self) -> Option<IovaRange> {
+        // SAFETY: By the invariant.
+        let geometry = unsafe { (*self.0.as_ptr()).geometry };
+        IovaRange::new(
+            Iova::new(geometry.aperture_start),
+            Iova::new(geometry.aperture_end),
+        )
+    }
+
+    /// Whether both domains are of the same IOMMU driver and kind.
+    pub(crate) fn same_kind(&self, other: &Self) -> bool {
+        ptr::eq(self.ops(), other.ops())
+    }
+
+    fn ops(&self) -> *const bindings::iommu_domain_ops {
+        // SAFETY: By the invariant.
+        unsafe { (*self.0.as_ptr()).ops }
+    }
+
+    /// Makes all DMA cache-coherent, whatever the device asks for. Returns whether it is.
+    pub(crate) fn enforce_coherency(&self) -> bool {
+        // SAFETY: The table belongs to the IOMMU driver, which cannot go while it has domains.
+        let ops = unsafe { self.ops().as_ref() };
+        match ops.and_then(|ops| ops.enforce_cache_coherency) {
+            // SAFETY: The domain is valid.
+            Some(enforce) => unsafe { enforce(self.0.as_ptr()) },
+            None => false,
+        }
+    }
+
+    /// Lets the kernel map the interrupt controller of attached devices, from `base` on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. A kernel that has no use for it says `ENODEV`, which is not an error here.
+    pub(crate) fn place_msi(&self, base: Iova) -> Result {
+        // SAFETY: The domain is valid and new.
+        let ret = unsafe { bindings::vfio_rs_iommu_get_msi_cookie(self.0.as_ptr(), base.get()) };
+        match to_result(ret) {
+            Err(error) if error == ENODEV => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Maps a run at `iova`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what the IOMMU driver says. Nothing is mapped then.
+    pub(crate) fn map(&self, iova: Iova, run: Run, access: Access) -> Result {
+        let bytes = run.pages().bytes(super::mm::SHIFT);
+        // CAST: Every run lies in a mapping, whose addresses fit native words.
+        let (iova, bytes) = (iova.get() as usize, bytes as usize);
+        let physical = run.first().get() << super::mm::SHIFT;
+        // SAFETY: The domain is valid. The run is pinned by the caller, and stays so until it is
+        // unmapped.
+        to_result(unsafe {
+            bindings::iommu_map(
+                self.0.as_ptr(),
+                iova,
+                physical,
+                bytes,
+                access.flags(),
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        })
+    }
+
+    /// Removes what is mapped in `range` and waits until no device can use it any more.
+    ///
+    /// Returns whether all of it was mapped and is now gone.
+    pub(crate) fn unmap(&self, range: IovaRange) -> bool {
+        // CAST: As in `map`.
+        let (iova, bytes) = (range.first().get() as usize, range.bytes() as usize);
+        // SAFETY: The domain is valid.
+        let unmapped = unsafe { bindings::iommu_unmap(self.0.as_ptr(), iova, bytes) };
+        unmapped == bytes
+    }
+}
+
+impl Drop for PagingDomain {
+    fn drop(&mut self) {
+        // SAFETY: The domain belongs to this value and has no group attached any more.
+        unsafe { bindings::iommu_domain_free(self.0.as_ptr()) };
+    }
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory of a mapping: from user addresses to page tables of the IOMMU, and back.
+//!
+//! [`populate`] pins the pages of a range in batches, puts consecutive frames together to runs as
+//! long as possible, and maps each run into all domains. Runs continue from batch to batch, so
+//! that huge pages of any size and alignment become huge pages of the IOMMU. [`release`] walks
+//! the runs back: one unmap and one flush for many, then the pages are unpinned.
+//!
+//! Everything happens under the lock of the container. Between batches other tasks may run, and a
+//! caller that was killed gives up.
+//!
+//! Deviations from C: the user is charged once per batch instead of once per run, which needs one
+//! lock of the address space for up to 512 pages; and pages that the kernel has reserved are
+//! unpinned like others, where C leaks the pin. A caller that was killed gets `EINTR` at each
+//! batch, in C only while it waits for a lock.
+
+use kernel::prelude::*;
+
+use crate::{
+    ffi::{
+        mm::{
+            self,
+            cond_resched, //
+        },
+        pin::{
+            Memory,
+            PageBuffer,
+            PinnedBatch,
+            PinnedRun,
+            SmallBuffer, //
+        }, //
+    },
+    logic::{
+        runs::{
+            room_at,
+            Run, //
+        },
+        units::{
+            Iova,
+            IovaRange,
+            PageCount, //
+        }, //
+    }, //
+};
+
+use super::{
+    domains::Domains,
+    mapping::Mapping,
+    params, //
+};
+
+/// Pins the memory of `mapping` and maps it into all `domains`.
+///
+/// `range` is all of the mapping's addresses and `memory` the address space of its owner.
+///
+/// # Errors
+///
+/// - `EFAULT` if some of the memory is not there, or not writable and devices shall write.
+/// - `ENOMEM` beyond `RLIMIT_MEMLOCK`, or without memory.
+/// - `EINTR` if the caller was killed.
+/// - What an IOMMU driver says.
+///
+/// The mapping then has no memory, as before.
+pub(crate) fn populate(
+    mapping: &mut Mapping,
+    range: IovaRange,
+    memory: Memory<'_>,
+    domains: &Domains,
+    buffer: &mut PageBuffer,
+) -> Result {
+    let mut writer = Writer {
+        next: range.first(),
+        pending: None,
+        longest: if params::disable_hugepages() {
+            PageCount::new(1)
+        } else {
+            PageCount::new(Run::MAX_PAGES)
+        },
+        domains,
+    };
+    let result = fill(mapping, range, memory, buffer, &mut writer).and_then(|()| {
+        // The last run.
+        writer.flush(mapping)
+    });
+    // Pages that were pinned and not mapped are unpinned here.
+    drop(writer);
+    match result {
+        Ok(()) => mapping.memory.trim(),
+        Err(_) => release(mapping, domains),
+    }
+    result
+}
+
+fn fill(
+    mapping: &mut Mapping,
+    range: IovaRange,
+    memory: Memory<'_>,
+    buffer: &mut PageBuffer,
+    writer: &mut Writer<'_>,
+) -> Result {
+    let mut vaddr = mapping.vaddr();
+    let mut left = range.pages(mm::SHIFT);
+    while !left.is_zero() {
+        cond_resched();
+        if mm::killed() {
+            return Err(EINTR);
+        }
+        let mut small = SmallBuffer::new();
+        let write = mapping.access().write;
+        let mut batch = PinnedBatch::pin(memory, vaddr, left, write, buffer, &mut small)?;
+        let pinned = batch.len();
+
+        let charge = writer.take_all(&mut batch, mapping)?;
+        mapping.owner().charge(charge)?;
+        mapping.charged.add(charge);
+
+        left = left.minus(pinned);
+        // CAST: As many bytes as were pinned from `vaddr` on. At the top of the address space
+        // the sum is not used any more.
+        vaddr = vaddr.wrapping_add(pinned.bytes(mm::SHIFT) as usize);
+    }
+    Ok(())
+}
+
+/// Collects frames and maps them as runs.
+struct Writer<'a> {
+    /// Where the pending run goes.
+    next: Iova,
+    /// Pinned and not mapped yet, because more frames may follow.
+    pending: Option<PinnedRun>,
+    /// How long runs may get.
+    longest: PageCount,
+    domains: &'a Domains,
+}
+
+impl Writer<'_> {
+    /// Takes all frames of `batch`. Returns how many pages of them the user is charged for.
+    fn take_all(
+        &mut self,
+        batch: &mut PinnedBatch<'_>,
+        mapping: &mut Mapping,
+    ) -> Result<PageCount> {
+        let mut charge = PageCount::ZERO;
+        while let Some(pinned) = batch.next_run(self.room(self.end()))? {
+            if let Some(run) = pinned.run() {
+                charge = charge.plus(run.charged());
+            }
+            self.add(pinned, mapping)?;
+        }
+        Ok(charge)
+    }
+
+    /// How many pages a run may have that begins at `iova`.
+    fn room(&self, iova: Iova) -> PageCount {
+        room_at(iova, mm::SHIFT).min(self.longest)
+    }
+
+    /// The address behind the pending run.
+    fn end(&self) -> Iova {
+        match self.pending.as_ref().and_then(PinnedRun::run) {
+            Some(run) => behind(self.next, run),
+            None => self.next,
+        }
+    }
+
+    /// Adds `pinned` behind the pending run.
+    fn add(&mut self, mut pinned: PinnedRun, mapping: &mut Mapping) -> Result {
+        let room = self.room(self.next);
+        if let Some(pending) = &mut self.pending {
+            match pending.join(pinned, room) {
+                Ok(()) => return Ok(()),
+                Err(apart) => pinned = apart,
+            }
+            self.flush(mapping)?;
+        }
+        self.pending = Some(pinned);
+        Ok(())
+    }
+
+    /// Maps the pending run into all domains and gives it to the mapping.
+    fn flush(&mut self, mapping: &mut Mapping) -> Result {
+        let Some(pinned) = self.pending.take() else {
+            return Ok(());
+        };
+        let Some(run) = pinned.run() else {
+            return Ok(());
+        };
+        mapping.memory.reserve()?;
+        self.domains.map(self.next, run, mapping.access())?;
+        mapping.memory.push(pinned);
+        self.next = behind(self.next, run);
+        Ok(())
+    }
+}
+
+/// The address behind `run` at `iova`. There is none at the top of the address space, but then
+/// nothing follows either.
+fn behind(iova: Iova, run: Run) -> Iova {
+    iova.checked_add(run.pages().bytes(mm::SHIFT))
+        .unwrap_or(Iova::MIN)
+}
+
+/// Takes the memory of `mapping` away from all devices, unpins it and gives the charge back.
+///
+/// Pages that cannot be taken away from a device stay pinned and charged.
+pub(crate) fn release(mapping: &mut Mapping, domains: &Domains) {
+    let mut next = mapping.first();
+    let kept = mapping.memory.release(mapping.access().write, |pages| {
+        let bytes = pages.bytes(mm::SHIFT);
+        let Ok(chunk) = IovaRange::with_len(next, bytes) else {
+            return false;
+        };
+        // Only the chunk at the very top has nothing behind it, and it is the last one.
+        next = chunk.last().after().unwrap_or(Iova::MIN);
+        let gone = domains.unmap(chunk);
+        cond_resched();
+        gone
+    });
+    let charge = mapping.charged.take(kept);
+    mapping.owner().uncharge(charge);
+}
