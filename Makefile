@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Entry point: `make help` lists the commands. The modules themselves are built
+# by the kernel's build system, which reads Kbuild.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := modules
+
+IMPL ?= rust
+DEBUG ?=
+TESTS ?=
+
+flavour := $(if $(DEBUG),debug,release)
+build   := $(CURDIR)/build
+cargo   := cargo --quiet
+# Programs for the VM are static: its initramfs has no libraries.
+target   := x86_64-unknown-linux-gnu
+programs := $(build)/programs
+vm_programs := vfio-selftests vfio-demo
+vm_out   := $(build)/vm-$(flavour)
+
+# The kernel that user-visible builds are for: the one that runs, if its build
+# tree is there and will do, else the VM's.
+running := /lib/modules/$(shell uname -r)/build
+ifndef KDIR
+KDIR := $(if $(wildcard $(running)/rust/libkernel.rmeta),$(running))
+endif
+user_out := $(build)/modules
+
+# Where the kernel of the VM is. Evaluated in recipes, after set-up.
+vm_kernel = $$(tools/vm/kernel.sh $(flavour))
+
+.PHONY: help setup modules modules_install vm-modules programs demo test bench \
+	 shell clippy fmt fmt-check doc clean
+
+help: ## List the commands
+	@awk -F':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing, fetch the kernel's source, build bindgen
+	@tools/setup.sh
+
+modules: ## Build both modules against KDIR (default: the running kernel, else the VM's)
+ifneq ($(KDIR),)
+	@tools/modules.sh "$(KDIR)" "$(CURDIR)" "$(user_out)" modules
+else
+	@tools/setup.sh
+	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)" "$(user_out)" modules
+endif
+	@ls -1 $(user_out)/*.ko
+
+modules_install: modules ## Install them below /lib/modules (or INSTALL_MOD_PATH), in updates/
+	@tools/modules.sh "$(if $(KDIR),$(KDIR),$(vm_kernel))" "$(CURDIR)" "$(user_out)" modules_install
+
+vm-modules:
+	@tools/setup.sh
+	@kernel=$(vm_kernel); \
+	echo "==> building the modules for the $(flavour) kernel" >&2; \
+	tools/modules.sh "$$kernel" "$(CURDIR)" "$(vm_out)/out" modules; \
+	tools/modules.sh "$$kernel" "$(CURDIR)/tools/testing/selftests/vfio/fixture" \
+		"$(vm_out)/fixture" modules; \
+	mkdir -p "$(vm_out)/modules"; \
+	cp "$(vm_out)"/out/*.ko "$(vm_out)"/fixture/*.ko "$(vm_out)/modules/"
+
+programs:
+	@tools/setup.sh
+	@echo "==> building the programs for the VM" >&2
+	@RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build --release --target $(target) \
+		--target-dir target/static $(addprefix -p ,$(vm_programs))
+	@$(cargo) build --release -p vm
+	@mkdir -p $(programs)
+	@cp $(addprefix target/static/$(target)/release/,$(vm_programs)) $(programs)/
+
+# vm(arguments): runs the VM.
+vm = kernel=$(vm_kernel); target/release/vm --kernel "$$kernel" --modules "$(vm_out)/modules" \
+	--programs "$(programs)" --programs "$$(tools/vm/upstream.sh "$$kernel")" \
+	--scratch "$(vm_out)/scratch" --impl "$(IMPL)" $(if $(DEBUG),--debug) $(1)
+
+demo: vm-modules programs ## From a fresh machine to a DMA through our modules
+	@$(call vm,demo)
+
+# The host's tests come first and add to the total, which is the last line also
+# when something failed.
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, TESTS=pattern)
+	@$(if $(TESTS),,tools/host-test.sh $(build)/host-test.log;) \
+	$(call vm,test $(if $(TESTS),--pattern '$(TESTS)',--host $(build)/host-test.log))
+
+bench: ## Compare instruction counts with the C modules
+	@echo "make bench: comes with the performance work, and is not there yet" >&2; exit 1
+
+shell: vm-modules programs ## An interactive VM with the modules loaded and devices bound
+	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(IMPL)"
+
+clippy: ## Lint everything; any warning is an error
+	@tools/setup.sh
+	@rm -rf $(build)/clippy
+	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)" "$(build)/clippy" CLIPPY=1 \
+		KRUSTFLAGS="-Dwarnings" modules
+	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)/tools/testing/selftests/vfio/fixture" \
+		"$(build)/clippy/fixture" CLIPPY=1 KRUSTFLAGS="-Dwarnings" modules
+	@$(cargo) clippy --workspace --all-targets -- -D warnings
+	@shellcheck --severity=warning tools/*.sh tools/vm/*.sh .ci/run
+
+fmt: ## Format all Rust code
+	@git ls-files '*.rs' | xargs /usr/bin/rustfmt --edition 2021 --config-path .
+
+fmt-check: ## Check the format of all Rust code
+	@git ls-files '*.rs' | xargs /usr/bin/rustfmt --check --edition 2021 --config-path .
+
+doc: ## Build the documentation; any warning is an error
+	@tools/setup.sh
+	@RUSTDOCFLAGS="-Dwarnings" $(cargo) doc --workspace --no-deps --document-private-items
+	@tools/doc.sh "$(vm_kernel)" "$(vm_out)/out" "$(build)/doc"
+
+clean: ## Remove what was built here; kernels stay in the cache
+	@rm -rf $(build) target

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds the modules of a directory against a kernel build tree, with the very
+# tools that the tree was built with; says what is wrong with a tree that will
+# not do.
+#
+#   modules.sh <KDIR> <source directory> <output directory> [make arguments]
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
+
+usage="usage: modules.sh <KDIR> <source directory> <output directory> [make arguments]"
+kdir=${1:?$usage} dir=${2:?$usage} out=${3:?$usage}
+shift 3
+
+no() { die "KDIR=$kdir $1"$'\n'"       $2"; }
+value() { sed -n "s/^CONFIG_$1=//p" "$kdir/.config" | tr -d '"'; }
+
+[ -d "$kdir" ] || no "is not there." "Name the build tree of a configured and built $series kernel."
+kdir=$(cd "$kdir" && pwd)
+if [ ! -f "$kdir/.config" ] || [ ! -f "$kdir/Makefile" ]; then
+	no "is not a configured kernel build tree." "Run 'make menuconfig' and 'make' there first."
+fi
+[ "$(value RUST)" = y ] ||
+	no "has CONFIG_RUST off." "Switch it on ('make rustavailable' says what is missing) and build."
+if [ ! -f "$kdir/rust/libkernel.rmeta" ]; then
+	no "has no Rust metadata (rust/libkernel.rmeta)." \
+		"Header packages do not ship it: use the tree that the kernel was built in."
+fi
+release=$(cat "$kdir/include/config/kernel.release" 2>/dev/null || true)
+case $release in
+"$series"*) ;;
+*) no "is of kernel ${release:-?}." "These modules replace the ones of $series." ;;
+esac
+case $(value VFIO) in
+y) no "has VFIO built in (CONFIG_VFIO=y)." "Set CONFIG_VFIO=m: a module cannot replace built-in code." ;;
+m) ;;
+*) no "has VFIO off." "Set CONFIG_VFIO=m; drivers such as vfio-pci come from the kernel." ;;
+esac
+if [ "$(value VFIO_GROUP)" != y ] || [ "$(value VFIO_CONTAINER)" != y ]; then
+	no "has CONFIG_VFIO_GROUP or CONFIG_VFIO_CONTAINER off." \
+		"Switch both on: a core without them is not available yet."
+fi
+if [ ! -f "$kdir/Module.symvers" ]; then
+	no "is configured but not built (no Module.symvers)." "Run 'make' there first."
+fi
+
+# Metadata loads only in the compiler that wrote it.
+wanted=$(value RUSTC_VERSION_TEXT)
+rustc=
+for candidate in "${RUSTC:-}" /usr/bin/rustc "$(command -v rustc || true)"; do
+	[ -x "$candidate" ] || continue
+	if [ "$("$candidate" --version)" = "$wanted" ]; then
+		rustc=$candidate
+		break
+	fi
+done
+[ -n "$rustc" ] || no "was built with $wanted." "Install that compiler, or name it: make RUSTC=..."
+bindgen=${BINDGEN:-$cache/tools/bin/bindgen}
+[ -x "$bindgen" ] || bindgen=$(command -v bindgen) ||
+	die "bindgen is missing: run 'make setup', or name it: make BINDGEN=..."
+
+bin=$(dirname "$rustc")
+tools=("RUSTC=$rustc" "HOSTRUSTC=$rustc" "RUSTDOC=$bin/rustdoc" "RUSTFMT=$bin/rustfmt"
+	"CLIPPY_DRIVER=$bin/clippy-driver" "BINDGEN=$bindgen")
+if [ "$(value CC_IS_CLANG)" = y ]; then
+	major=$(($(value CLANG_VERSION) / 10000))
+	command -v "clang-$major" >/dev/null || no "was built with clang $major." "Install clang-$major."
+	tools+=("LLVM=-$major")
+fi
+
+mkdir -p "$out"
+exec make -s -C "$kdir" "M=$dir" "MO=$out" "${tools[@]}" "$@"

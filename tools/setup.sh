@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Installs what building and testing need and this machine lacks: packages of
+# Debian 12 or 13, the kernel's source, and bindgen. Says what it installs.
+# Does nothing, quickly, when nothing is missing.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
+
+# Debian's security archive has one compiler (rustc-web) and one LLVM for both
+# releases; the plain names of the same packages are older.
+packages=(
+	rustc-web rust-web-src rust-web-clippy rustfmt-web
+	"clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev"
+	gcc libc6-dev make flex bison bc libelf-dev libssl-dev uuid-dev cpio kmod rsync
+	xz-utils busybox-static ca-certificates python3-venv shellcheck
+)
+source_package=linux-source-$series
+qemu=qemu-system-x86
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
+version_of() { dpkg-query -W -f='${Version}' "$1" 2>/dev/null; }
+
+. /etc/os-release
+case ${VERSION_CODENAME:-} in
+bookworm) suites=(bookworm-backports trixie-backports) qemu_suite=bookworm-backports ;;
+trixie) suites=(trixie-backports) qemu_suite= ;;
+*) suites=() qemu_suite= ;;
+esac
+
+# cargo may come from rustup; Debian's is as good.
+command -v cargo >/dev/null || packages+=(cargo-web)
+
+missing=()
+for package in "${packages[@]}"; do
+	installed "$package" || missing+=("$package")
+done
+installed "$source_package" || [ -n "${KSRC:-}" ] || missing+=("$source_package")
+# igb, which the tests drive, came with QEMU 8.
+if ! installed $qemu || dpkg --compare-versions "$(version_of $qemu)" lt 1:8; then
+	missing+=("$qemu")
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+	[ ${#suites[@]} -gt 0 ] ||
+		die "this is not Debian 12 or 13; install these yourself: ${missing[*]}"
+	as_root=()
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null || die "not root, and no sudo, to install: ${missing[*]}"
+		as_root=(sudo)
+	fi
+	say "installing ${missing[*]}"
+
+	# Backports are asked from the mirror that this machine uses already.
+	mirror=$(apt-get indextargets --format '$(REPO_URI)|$(RELEASE)' 'Created-By: Packages' |
+		awk -F'|' -v r="$VERSION_CODENAME" '$2 == r { print $1; exit }')
+	[ -n "$mirror" ] || die "apt knows no mirror of $VERSION_CODENAME"
+	say "with the suites ${suites[*]} of $mirror"
+	"${as_root[@]}" tee /etc/apt/sources.list.d/rust-vfio-backports.sources >/dev/null <<-END
+		Types: deb
+		URIs: $mirror
+		Suites: ${suites[*]}
+		Components: main
+		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	END
+	"${as_root[@]}" apt-get -qq update
+
+	# Each package from its own suite: newer releases also offer things that
+	# do not fit this one.
+	wanted=()
+	for package in "${missing[@]}"; do
+		case $package in
+		"$source_package") wanted+=("$package/trixie-backports") ;;
+		*) wanted+=("$package") ;;
+		esac
+	done
+	plain=()
+	for package in "${wanted[@]}"; do
+		[ "$package" = "$qemu" ] || plain+=("$package")
+	done
+	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive
+		apt-get -qq install -y --no-install-recommends)
+	[ ${#plain[@]} -eq 0 ] || "${install[@]}" "${plain[@]}" >&2
+	if [[ " ${missing[*]} " == *" $qemu "* ]]; then
+		"${install[@]}" ${qemu_suite:+-t "$qemu_suite"} "$qemu" >&2
+	fi
+fi
+
+# The kernel's source. A newer package replaces it.
+if [ -z "${KSRC:-}" ]; then
+	stamp=$cache/src/.version
+	version=$(version_of "$source_package")
+	if [ "$(cat "$stamp" 2>/dev/null)" != "$version" ]; then
+		say "unpacking $source_package $version"
+		rm -rf "$cache/src"
+		mkdir -p "$cache/src"
+		tar -C "$cache/src" -xf "/usr/src/$source_package.tar.xz"
+		echo "$version" >"$stamp"
+	fi
+fi
+
+# bindgen, in a version that the kernel accepts: Debian 12 has an older one.
+if [ ! -x "$cache/tools/bin/bindgen" ]; then
+	say "building bindgen $bindgen_version (two minutes)"
+	cargo install --quiet --locked bindgen-cli --version "$bindgen_version" --root "$cache/tools" >&2
+fi

@@ -1,0 +1,137 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The first process of the test VM. It makes a system of the busybox image,
+# loads the modules in the order that VFIO needs, and then reads /job, which
+# the runner wrote: a list of `run NAME SECONDS PROGRAM...` lines.
+#
+# Kernel messages go to ttyS0. Everything that programs print goes to ttyS1,
+# so that a kernel line never lands in the middle of a test result. Lines that
+# begin with "##vm" are for the runner.
+
+/bin/busybox mkdir -p /bin /sbin /proc /sys /dev /tmp /root /run /etc
+/bin/busybox --install -s /bin
+export PATH=/bin:/sbin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mkdir -p /dev/pts /dev/shm /dev/hugepages
+mount -t devpts pts /dev/pts
+mount -t tmpfs tmp /tmp
+mount -t tmpfs shm /dev/shm
+mount -t debugfs debug /sys/kernel/debug
+mount -t hugetlbfs huge /dev/hugepages
+mkdir -p /sys/fs/cgroup
+mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null
+
+stty -F /dev/ttyS1 raw -echo 2>/dev/null
+exec </dev/null >/dev/ttyS1 2>&1
+
+# word KEY: the value of KEY=... on the kernel command line.
+word() { tr ' ' '\n' </proc/cmdline | sed -n "s/^$1=//p" | tail -n 1; }
+
+fail() { echo "##vm fail $*"; }
+
+# begin/end markers tell the runner whose results it reads; the same line in
+# the kernel log tells a reader of that log which program was running.
+run() {
+	name=$1 limit=$2
+	shift 2
+	echo "##vm begin $name"
+	echo "vm: running $name" >/dev/kmsg
+	timeout -s KILL "$limit" "$@"
+	status=$?
+	[ $status = 137 ] && echo "# $name: killed, probably at its limit of $limit s"
+	echo "##vm end $name $status"
+}
+
+# The kernel's own tests want their device bound already. With `enable_sriov`
+# as second word the driver is loaded anew, able to make virtual functions.
+bind_vfio_pci() {
+	dev=/sys/bus/pci/devices/$1
+	if [ "$2" = enable_sriov ]; then
+		unbind_all
+		rmmod vfio_pci
+		insmod /modules/vfio-pci.ko enable_sriov=1 || fail "cannot load vfio-pci.ko"
+	fi
+	[ -e "$dev/driver" ] && echo "$1" >"$dev/driver/unbind"
+	echo vfio-pci >"$dev/driver_override"
+	echo "$1" >/sys/bus/pci/drivers/vfio-pci/bind || fail "cannot bind $1 to vfio-pci"
+}
+
+unbind_all() {
+	for dev in /sys/bus/pci/drivers/vfio-pci/0*; do
+		[ -e "$dev" ] || continue
+		[ -e "$dev/sriov_numvfs" ] && echo 0 >"$dev/sriov_numvfs"
+		echo "${dev##*/}" >/sys/bus/pci/drivers/vfio-pci/unbind
+	done
+	for dev in /sys/bus/mdev/devices/*; do
+		[ -e "$dev" ] && echo 1 >"$dev/remove"
+	done
+}
+
+IMPL=$(word impl)
+export IMPL=${IMPL:-c}
+case $IMPL in
+c) core=c type1=c ;;
+rust) core=rust type1=rust ;;
+rust-core) core=rust type1=c ;;
+rust-type1) core=c type1=rust ;;
+*) fail "impl=$IMPL is none of c, rust, rust-core, rust-type1" ;;
+esac
+ln -s "$core/vfio.ko" /modules/vfio.ko
+ln -s "$type1/vfio_iommu_type1.ko" /modules/vfio_iommu_type1.ko
+
+echo 512 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+
+# What the boot itself leaked is not ours.
+leaks=/sys/kernel/debug/kmemleak
+if [ -e $leaks ]; then
+	echo scan=off >$leaks
+	echo clear >$leaks
+fi
+
+load() {
+	[ -e "/modules/$1.ko" ] || { [ "$2" = maybe ] || fail "no module /modules/$1.ko"; return; }
+	insmod "/modules/$1.ko" || fail "cannot load $1.ko"
+}
+if [ "$(word load)" != no ]; then
+	load irqbypass
+	load iommufd maybe
+	load vfio
+	load vfio_iommu_type1
+	load vfio-pci-core
+	load vfio-pci
+	load mdev
+	load mtty
+fi
+echo "##vm ready impl=$IMPL kernel=$(uname -r) up=$(cut -d' ' -f1 /proc/uptime)"
+
+. /job
+
+# Everything must go away again: a reference somebody forgot shows up here.
+if [ "$(word unload)" != no ]; then
+	unbind_all
+	more=yes
+	while [ $more = yes ]; do
+		more=no
+		for module in $(cut -d' ' -f1 /proc/modules); do
+			rmmod "$module" 2>/dev/null && more=yes
+		done
+	done
+	left=$(cut -d' ' -f1,3 /proc/modules | tr '\n' ';')
+	[ -z "$left" ] || fail "modules that do not unload (with their users): $left"
+	# Twice, and some seconds apart: kmemleak spares objects younger than 5 s.
+	if [ -e $leaks ]; then
+		sleep 6
+		echo scan >$leaks
+		sleep 1
+		echo scan >$leaks
+		cat $leaks
+		[ -z "$(head -c 1 $leaks)" ] && echo "# kmemleak: nothing found in two scans" ||
+			fail "kmemleak found the objects above"
+	fi
+fi
+echo "##vm done"
+sync
+reboot -f

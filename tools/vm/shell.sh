@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# An interactive VM on this machine's own file system (read-only, with a
+# writable overlay), with the chosen modules loaded and an edu and the igb bound
+# to vfio-pci. Uses virtme-ng.
+#
+#   shell.sh <kernel build tree> <modules> <impl>
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+usage="usage: shell.sh <kernel build tree> <modules> <impl>"
+kernel=${1:?$usage} modules=${2:?$usage} impl=${3:?$usage}
+venv=$cache/virtme-ng
+
+if [ ! -x "$venv/bin/vng" ]; then
+	say "installing virtme-ng"
+	python3 -m venv "$venv"
+	"$venv/bin/pip" install --quiet virtme-ng
+fi
+
+core=$kernel/drivers/vfio/vfio.ko type1=$kernel/drivers/vfio/vfio_iommu_type1.ko
+case $impl in
+c) ;;
+rust) core=$modules/vfio.ko type1=$modules/vfio_iommu_type1.ko ;;
+rust-core) core=$modules/vfio.ko ;;
+rust-type1) type1=$modules/vfio_iommu_type1.ko ;;
+*) die "IMPL=$impl is none of c, rust, rust-core, rust-type1" ;;
+esac
+
+rc=$(mktemp)
+trap 'rm -f "$rc"' EXIT
+cat >"$rc" <<END
+for m in $kernel/virt/lib/irqbypass.ko $kernel/drivers/iommu/iommufd/iommufd.ko $core $type1 \\
+	$kernel/drivers/vfio/pci/vfio-pci-core.ko $kernel/drivers/vfio/pci/vfio-pci.ko; do
+	insmod "\$m" || echo "cannot load \$m"
+done
+for id in 1234:11e8 8086:10c9; do
+	dev=\$(grep -il "pci_id=\$id" /sys/bus/pci/devices/*/uevent | head -n 1)
+	dev=\${dev%/uevent}
+	[ -n "\$dev" ] || continue
+	echo vfio-pci >"\$dev/driver_override"
+	echo "\${dev##*/}" >/sys/bus/pci/drivers/vfio-pci/bind
+done
+echo "modules: $impl; devices below /dev/vfio:"
+ls -l /dev/vfio
+PS1='vfio-vm# '
+END
+exec "$venv/bin/vng" --run "$kernel/arch/x86/boot/bzImage" --disable-kvm --disable-microvm \
+	--memory 4G --cpus 2 --user root --append "intel_iommu=on" \
+	--qemu-opts="-machine q35 -device intel-iommu,intremap=on,caching-mode=on -device edu -device igb" \
+	-- bash --rcfile "$rc" -i

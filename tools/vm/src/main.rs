@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Boots the test VM with the C or the Rust modules and runs programs in it.
+//!
+//! `make` calls it with the paths of what it has built; see the top Makefile.
+//! A run is a kernel, an initramfs (`image`), a machine (`qemu`) and a list of
+//! programs (`job`). Their output is counted (`ktap`), and the kernel's log is
+//! searched for what a healthy kernel does not say (`watch`).
+
+mod host;
+mod image;
+mod job;
+mod ktap;
+mod qemu;
+mod run;
+mod watch;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use job::Job;
+use run::{Boot, Outcome};
+
+#[derive(Parser)]
+#[command(about = "Boots the rust_vfio test VM and runs programs in it")]
+struct Cli {
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What is booted; the same for all commands.
+#[derive(Args)]
+struct MachineArgs {
+    /// Build tree of the kernel to boot
+    #[arg(long, value_name = "DIR")]
+    kernel: PathBuf,
+    /// Directory with our built modules
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// Which modules to load: c, rust, rust-core or rust-type1
+    #[arg(long = "impl", default_value = "rust", value_name = "IMPL",
+          value_parser = ["c", "rust", "rust-core", "rust-type1"])]
+    impl_name: String,
+    /// Directory of static programs for the guest's /bin (may be given again)
+    #[arg(long, value_name = "DIR")]
+    programs: Vec<PathBuf>,
+    /// Directory for the log and the initramfs
+    #[arg(long, value_name = "DIR")]
+    scratch: PathBuf,
+    /// The kernel checks itself and is slower: longer limits
+    #[arg(long)]
+    debug: bool,
+    /// Word for the kernel command line (may be given again)
+    #[arg(long = "word", value_name = "WORD")]
+    words: Vec<String>,
+    /// Show the kernel's boot messages as well
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs our selftests, then the kernel's own in their group modes
+    Test {
+        /// Only our tests whose name contains this, and none of the kernel's
+        #[arg(long)]
+        pattern: Option<String>,
+        /// What `cargo test` printed on the host; its results are added
+        #[arg(long, value_name = "FILE")]
+        host: Option<PathBuf>,
+    },
+    /// Runs the demonstration
+    Demo,
+    /// Runs one command in the guest
+    Exec {
+        /// The command, as the guest's shell reads it
+        #[arg(required = true, trailing_var_arg = true)]
+        words: Vec<String>,
+    },
+}
+
+impl MachineArgs {
+    /// A boot that does `job`.
+    fn boot(&self, name: &str, job: Job) -> Boot {
+        // A debug kernel takes longer to boot, and to look for leaks at the end.
+        let around = Duration::from_secs(if self.debug { 400 } else { 90 });
+        Boot {
+            kernel: self.kernel.clone(),
+            rust: self.modules.clone(),
+            programs: self.programs.clone(),
+            impl_name: self.impl_name.clone(),
+            limit: job.limit() + around,
+            job,
+            words: self.words.clone(),
+            log: self.scratch.join(format!("{name}-{}.log", self.impl_name)),
+            verbose: self.verbose,
+        }
+    }
+}
+
+/// Prints the failures again and the one line that everybody looks at.
+fn report(outcome: &Outcome, log: &std::path::Path) -> ExitCode {
+    for failure in &outcome.failures {
+        println!("FAILED: {failure}");
+    }
+    println!("log: {}", log.display());
+    println!("{}", outcome.totals);
+    if outcome.totals.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let Cli { machine, command } = Cli::parse();
+    let (name, job) = match &command {
+        Command::Test { pattern, .. } => ("test", Job::tests(pattern.as_deref(), machine.debug)),
+        Command::Demo => ("demo", Job::demo()),
+        Command::Exec { words } => ("exec", Job::exec(words)),
+    };
+    let boot = machine.boot(name, job);
+    let mut outcome = boot.run()?;
+    if let Command::Test { host: Some(host), .. } = &command {
+        host::add(&mut outcome, host)?;
+    }
+    Ok(report(&outcome, &boot.log))
+}

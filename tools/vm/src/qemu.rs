@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The emulated machine, and its two serial lines as one stream of lines.
+//!
+//! Plain QEMU without KVM: the same machine everywhere, and one that has an
+//! IOMMU. Single-threaded emulation, because with several threads QEMU itself
+//! can trip over mappings that change under MMIO (`iotlb_to_section`).
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{channel, Receiver, Sender},
+    thread,
+};
+
+use anyhow::{Context, Result};
+
+/// Where a line of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `ttyS0`: the kernel log.
+    Kernel,
+    /// `ttyS1`: the programs in the guest (and QEMU's own complaints).
+    Program,
+}
+
+/// What to boot.
+pub(crate) struct Machine<'a> {
+    pub(crate) bzimage: &'a Path,
+    pub(crate) initramfs: &'a Path,
+    /// Words appended to the kernel command line.
+    pub(crate) words: Vec<String>,
+}
+
+/// Devices: two `edu` that can address everything, an `igb` (in a slot below
+/// 0x10, its virtual functions are placed 0x80 further on), a plain BAR of
+/// 64 MiB, and two `edu` behind a conventional bridge, which therefore share
+/// an IOMMU group.
+const DEVICES: [&str; 7] = [
+    "edu,addr=0x3,dma_mask=0xffffffffffffffff",
+    "edu,addr=0x4,dma_mask=0xffffffffffffffff",
+    "igb,addr=0x5,netdev=net0",
+    "ivshmem-plain,addr=0x6,memdev=shared",
+    "i82801b11-bridge,id=bridge,addr=0x7",
+    "edu,bus=bridge,addr=0x1,dma_mask=0xffffffffffffffff",
+    "edu,bus=bridge,addr=0x2,dma_mask=0xffffffffffffffff",
+];
+
+/// The kernel command line that every run shares. An oops ends the run: what
+/// comes after one proves nothing.
+const WORDS: &str = "intel_iommu=on console=ttyS0 panic=-1 oops=panic printk.devkmsg=on \
+     hugepagesz=1G hugepages=1 default_hugepagesz=2M";
+
+/// A running QEMU.
+pub(crate) struct Vm {
+    child: Child,
+    lines: Receiver<(Source, String)>,
+}
+
+impl Vm {
+    /// Boots the machine.
+    pub(crate) fn start(machine: &Machine<'_>) -> Result<Self> {
+        let append = format!("{WORDS} {}", machine.words.join(" "));
+        // setpriv: QEMU must not outlive a runner that was killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        command.args(["-machine", "q35", "-accel", "tcg,thread=single"]);
+        command.args(["-cpu", "max,la57=off", "-smp", "2", "-m", "6G"]);
+        command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
+        command.args(["-object", "memory-backend-ram,id=shared,size=64M,share=on"]);
+        command.args(["-netdev", "user,id=net0,restrict=on"]);
+        for device in DEVICES {
+            command.args(["-device", device]);
+        }
+        command.arg("-kernel").arg(machine.bzimage);
+        command.arg("-initrd").arg(machine.initramfs);
+        command.args(["-append", &append]);
+        command.args(["-serial", "file:/dev/stdout", "-serial", "file:/dev/stderr"]);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start qemu-system-x86_64 (run 'make setup' first)")?;
+        let (sender, lines) = channel();
+        let kernel = child.stdout.take().context("QEMU has no stdout")?;
+        let program = child.stderr.take().context("QEMU has no stderr")?;
+        forward(Source::Kernel, kernel, sender.clone());
+        forward(Source::Program, program, sender);
+        Ok(Self { child, lines })
+    }
+
+    /// The lines as they come; ends when the machine does.
+    pub(crate) fn lines(&self) -> &Receiver<(Source, String)> {
+        &self.lines
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // Both fail only if QEMU is gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends the lines of one serial port from a thread of its own.
+fn forward(source: Source, stream: impl Read + Send + 'static, sender: Sender<(Source, String)>) {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_end_matches(['\r', '\n']).to_owned();
+            if sender.send((source, text)).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One boot: builds the image, follows the two serial lines, counts.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::mpsc::RecvTimeoutError,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    image::Image,
+    job::Job,
+    ktap::{Parser, Totals},
+    qemu::{Machine, Source, Vm},
+    watch::Watch,
+};
+
+/// Everything that one boot needs.
+pub(crate) struct Boot {
+    /// The kernel's build tree.
+    pub(crate) kernel: PathBuf,
+    /// Where our modules are, if they are wanted.
+    pub(crate) rust: Option<PathBuf>,
+    /// Directories of static programs that go to `/bin`.
+    pub(crate) programs: Vec<PathBuf>,
+    pub(crate) impl_name: String,
+    /// What the guest does.
+    pub(crate) job: Job,
+    /// Further words for the kernel command line.
+    pub(crate) words: Vec<String>,
+    pub(crate) limit: Duration,
+    pub(crate) log: PathBuf,
+    /// Show the kernel's boot messages as well.
+    pub(crate) verbose: bool,
+}
+
+/// How a boot went.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) totals: Totals,
+    /// What failed, in words, splats included.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Outcome {
+    pub(crate) fn fail(&mut self, what: impl Into<String>) {
+        self.totals.failed += 1;
+        self.failures.push(what.into());
+    }
+}
+
+impl Boot {
+    /// Boots, runs everything, and says how it went.
+    pub(crate) fn run(&self) -> Result<Outcome> {
+        if let Some(dir) = self.log.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let initramfs = self.log.with_extension("cpio");
+        self.image(&initramfs)?;
+        let mut words = self.words.clone();
+        words.push(format!("impl={}", self.impl_name));
+        let bzimage = self.kernel.join("arch/x86/boot/bzImage");
+        let vm = Vm::start(&Machine { bzimage: &bzimage, initramfs: &initramfs, words })?;
+        let outcome = self.follow(&vm);
+        drop(vm);
+        std::fs::remove_file(&initramfs)?;
+        outcome
+    }
+
+    fn image(&self, path: &Path) -> Result<()> {
+        let mut image = Image::create(path)?;
+        image.kernel_modules(&self.kernel)?;
+        if let Some(dir) = &self.rust {
+            image.rust_modules(dir)?;
+        }
+        for dir in &self.programs {
+            image.programs(dir)?;
+        }
+        image.bytes("/job", self.job.script().as_bytes())?;
+        image.finish()
+    }
+
+    /// Reads both serial lines until the guest is done, dead or out of time.
+    fn follow(&self, vm: &Vm) -> Result<Outcome> {
+        let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
+        let mut log = BufWriter::new(log);
+        let mut watch = Watch::new()?;
+        let mut guest = Guest::default();
+        let deadline = Instant::now() + self.limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match vm.lines().recv_timeout(left) {
+                Ok((Source::Kernel, line)) => {
+                    writeln!(log, "{line}")?;
+                    let splat = watch.line(&line);
+                    if splat {
+                        let running = guest.running.as_deref().unwrap_or("no program");
+                        let what = format!("kernel splat ({running}): {line}");
+                        guest.outcome.fail(what);
+                    }
+                    if self.verbose || guest.ready || splat {
+                        println!("{line}");
+                    }
+                }
+                Ok((Source::Program, line)) => {
+                    writeln!(log, "{line}")?;
+                    guest.line(&line)?;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let seconds = self.limit.as_secs();
+                    guest.outcome.fail(format!("the VM was stopped at its limit of {seconds} s"));
+                    break;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        log.flush()?;
+        Ok(guest.finish())
+    }
+}
+
+/// What is known of the guest from its own lines.
+#[derive(Default)]
+struct Guest {
+    outcome: Outcome,
+    /// The running program and the parser of its results.
+    running: Option<String>,
+    parser: Option<Parser>,
+    ready: bool,
+    done: bool,
+}
+
+impl Guest {
+    fn line(&mut self, line: &str) -> Result<()> {
+        let Some(word) = line.strip_prefix("##vm ") else {
+            println!("{line}");
+            if let Some(parser) = &mut self.parser {
+                parser.line(line);
+            }
+            return Ok(());
+        };
+        let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
+        match verb {
+            "ready" => {
+                self.ready = true;
+                println!("==> guest ready: {rest}");
+            }
+            "begin" => {
+                println!("==> {rest}");
+                self.running = Some(rest.to_owned());
+                self.parser = Some(Parser::new()?);
+            }
+            "end" => {
+                let (name, status) = rest.rsplit_once(' ').unwrap_or((rest, "1"));
+                self.end(name, status.parse().unwrap_or(1));
+            }
+            "fail" => self.outcome.fail(rest),
+            "done" => self.done = true,
+            _ => println!("{line}"),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, name: &str, status: i32) {
+        self.running = None;
+        if let Some(parser) = self.parser.take() {
+            let (totals, failures) = parser.finish(name, status);
+            println!("==> {name}: {totals}");
+            self.outcome.totals += totals;
+            let named = failures.iter().map(|f| format!("{name}: {f}"));
+            self.outcome.failures.extend(named);
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        if let Some(name) = self.running.take() {
+            // Count what came; the program itself did not end.
+            self.end(&name, 1);
+        }
+        if !self.done {
+            self.outcome.fail("the guest did not come to its end");
+        }
+        self.outcome
+    }
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds the kernel's own VFIO selftests, unmodified and static, and prints the
+# directory that holds the programs. Cached by kernel version.
+#
+#   upstream.sh <kernel build tree>
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+tree=${1:?usage: upstream.sh <kernel build tree>}
+src=${KSRC:-$cache/src/linux-source-$series}
+version=$(make -s -C "$src" kernelversion)
+key=$(cat "${BASH_SOURCE[0]}" "$top/tools/vm/group_mode.c" | sha256sum | cut -c1-12)
+out=$cache/upstream/$version-$key
+
+if [ ! -f "$out/.complete" ]; then
+	say "building the kernel's own selftests"
+	rm -rf "$out"
+	mkdir -p "$out/programs"
+	{
+		make -C "$tree" headers_install INSTALL_HDR_PATH="$out/headers" "${kernel_tools[@]}"
+		make -C "$src/tools/testing/selftests/vfio" OUTPUT="$out" CC=gcc LDFLAGS=-static \
+			KHDR_INCLUDES="-isystem $out/headers/include"
+		for mode in vfio_type1_iommu vfio_type1v2_iommu; do
+			gcc -DGROUP_MODE="\"$mode\"" -c -o "$out/$mode.o" "$top/tools/vm/group_mode.c"
+			mapfile -t library < <(find "$out/libvfio" -name '*.o')
+			gcc -static -o "$out/programs/vfio_pci_device_test.$mode" \
+				"$out/vfio_pci_device_test.o" "$out/$mode.o" "${library[@]}" -luuid
+		done
+	} >"$out/build.log" 2>&1 || { tail -n 10 "$out/build.log" >&2; die "that failed: $out/build.log"; }
+	find "$out" -maxdepth 1 -name '*_test' -exec cp {} "$out/programs" \;
+	touch "$out/.complete"
+fi
+echo "$out/programs"
