@@ -36,16 +36,6 @@ unsafe impl UapiStruct for u32 {}
 // SAFETY: As above.
 unsafe impl UapiStruct for u64 {}
 
-/// Declares structures of the bindings as part of the user ABI.
-macro_rules! uapi_structs {
-    ($($name:ident),+ $(,)?) => {$(
-        // SAFETY: A C structure of integers whose padding, if any, is a named field; the header
-        // of the user ABI guarantees it.
-        unsafe impl $crate::ffi::uapi::UapiStruct for $crate::ffi::bindings::$name {}
-    )+};
-}
-pub(crate) use uapi_structs;
-
 /// An address in the memory of the calling process: what an ioctl was given as its argument.
 #[derive(Clone, Copy)]
 pub(crate) struct UserAddr(usize);
@@ -64,6 +54,11 @@ impl UserAddr {
     /// The plain value, for drivers that get the argument as it is.
     pub(crate) const fn get(self) -> usize {
         self.0
+    }
+
+    /// The address as the C API wants it.
+    pub(crate) const fn as_mut_ptr(self) -> *mut kernel::ffi::c_char {
+        core::ptr::without_provenance_mut(self.0)
     }
 
     fn slice(self, len: usize) -> UserSlice {

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Containers, `/dev/vfio/vfio`: an address space for DMA that groups share.
+//!
+//! A container owns nothing until groups join it and the user chooses an IOMMU type; then it has a
+//! backend (`container/backend.rs`), which forgets everything when the last group leaves. One
+//! reference belongs to the file and one to each group.
+//!
+//! Lock: `Container::state`, taken under a group's lock and outside the registry of backends. It
+//! is not held while the backend answers an ioctl: mapping may take minutes, and a group may
+//! want to join meanwhile. The ioctl holds a reference to the backend instead, so that the last
+//! group may leave under it (contract 3.1 [L], R-41).
+//!
+//! Corresponds to `drivers/vfio/container.c`; contract section 3.1.
+
+use kernel::{
+    fs::File,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+};
+
+use crate::{
+    ffi::{
+        fops::{
+            FileOps,
+            FopsTable,
+            Inode, //
+        },
+        iommu_driver::GroupKind,
+        iommu_group::IommuGroup,
+        misc::MiscDev,
+        rwsem::RwSem,
+        uapi::UserAddr, //
+    },
+    uapi, //
+};
+
+pub(crate) mod backend;
+
+use backend::Backend;
+
+/// The table of container files.
+static FOPS: FopsTable = FopsTable::new::<Container>();
+
+/// The minor of `/dev/vfio/vfio`, char 10:196.
+const VFIO_MINOR: i32 = 196;
+
+/// A container.
+#[pin_data]
+pub(crate) struct Container {
+    #[pin]
+    state: RwSem<State>,
+}
+
+/// What the lock of a container protects.
+struct State {
+    /// The groups that joined, newest first.
+    groups: KVec<Member>,
+    /// What translates for them, once the user chose.
+    backend: Option<Arc<Backend>>,
+}
+
+/// A group in a container.
+struct Member {
+    group: IommuGroup,
+    kind: GroupKind,
+}
+
+impl State {
+    /// Which groups the container has. An empty one may take any kind.
+    fn noiommu(&self) -> Option<bool> {
+        self.groups.first().map(|m| m.kind == GroupKind::NoIommu)
+    }
+}
+
+impl Container {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            state <- RwSem::new(
+                State {
+                    groups: KVec::new(),
+                    backend: None,
+                },
+                c"vfio_container.group_lock",
+                static_lock_class!(),
+            ),
+        })
+    }
+
+    /// The container that `file` is, if it is one.
+    pub(crate) fn from_file(file: &File) -> Option<Arc<Self>> {
+        FOPS.borrow(core::marker::PhantomData::<Self>, file)
+            .map(Arc::from)
+    }
+
+    /// Whether a group of this kind may join: groups with and without IOMMU do not mix.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM`.
+    pub(crate) fn check_kind(&self, kind: GroupKind) -> Result {
+        match self.state.read().noiommu() {
+            Some(noiommu) if noiommu != (kind == GroupKind::NoIommu) => Err(EPERM),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a group join. The caller holds the group's lock and owns the group's DMA.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the kinds do not mix, `ENOMEM`, what the backend returned.
+    pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupKind) -> Result {
+        let mut state = self.state.write();
+        match state.noiommu() {
+            Some(noiommu) if noiommu != (kind == GroupKind::NoIommu) => return Err(EPERM),
+            _ => {}
+        }
+        state.groups.reserve(1, GFP_KERNEL)?;
+        if let Some(backend) = &state.backend {
+            backend.attach_group(group, kind)?;
+        }
+        let member = Member {
+            group: group.clone(),
+            kind,
+        };
+        // There is room for one more.
+        state
+            .groups
+            .insert_within_capacity(0, member)
+            .map_err(|_| ENOMEM)
+    }
+
+    /// Takes a group out. With the last one the backend goes, and all mappings with it. The caller
+    /// holds the group's lock.
+    pub(crate) fn detach(&self, group: &IommuGroup) {
+        let mut state = self.state.write();
+        if let Some(backend) = &state.backend {
+            backend.detach_group(group);
+        }
+        let member = state.groups.iter().position(|m| m.group == *group);
+        if let Some(at) = member {
+            let _ = state.groups.remove(at);
+        }
+        if state.groups.is_empty() {
+            // An ioctl that still runs keeps the backend until it returns.
+            state.backend = None;
+        }
+    }
+
+    /// The backend, which the caller may use for as long as it likes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the user has not chosen one.
+    pub(crate) fn backend(&self) -> Result<Arc<Backend>> {
+        self.state.read().backend.clone().ok_or(EINVAL)
+    }
+
+    /// CHECK_EXTENSION: the chosen backend answers, or whichever could be chosen.
+    fn check_extension(&self, arg: UserAddr) -> Result<isize> {
+        let state = self.state.read();
+        match &state.backend {
+            Some(backend) => backend.ioctl(uapi::VFIO_CHECK_EXTENSION, arg),
+            None => backend::check_extension(state.noiommu(), arg),
+        }
+    }
+
+    /// SET_IOMMU: chooses the backend, and attaches all groups to it.
+    fn set_iommu(&self, arg: UserAddr) -> Result<isize> {
+        let mut state = self.state.write();
+        let noiommu = match (state.noiommu(), &state.backend) {
+            (Some(noiommu), None) => noiommu,
+            _ => return Err(EINVAL),
+        };
+        let groups = &state.groups;
+        let backend = backend::open(noiommu, arg, |backend| {
+            for (done, member) in groups.iter().enumerate() {
+                if let Err(e) = backend.attach_group(&member.group, member.kind) {
+                    groups
+                        .iter()
+                        .take(done)
+                        .for_each(|member| backend.detach_group(&member.group));
+                    return Err(e);
+                }
+            }
+            Ok(())
+        })?;
+        state.backend = Some(backend);
+        Ok(0)
+    }
+}
+
+#[vtable]
+impl FileOps for Container {
+    type Ptr = Arc<Container>;
+
+    fn open(_inode: &Inode, _file: &File) -> Result<Arc<Container>> {
+        Arc::pin_init(Container::new(), GFP_KERNEL_ACCOUNT)
+    }
+
+    fn release(this: Arc<Container>) {
+        drop(this);
+    }
+
+    fn ioctl(this: ArcBorrow<'_, Container>, cmd: u32, arg: UserAddr) -> Result<isize> {
+        match cmd {
+            uapi::VFIO_GET_API_VERSION => Ok(uapi::VFIO_API_VERSION),
+            uapi::VFIO_CHECK_EXTENSION => this.check_extension(arg),
+            uapi::VFIO_SET_IOMMU => this.set_iommu(arg),
+            _ => this.backend()?.ioctl(cmd, arg),
+        }
+    }
+}
+
+/// Registers `/dev/vfio/vfio`, which anybody may open.
+pub(crate) fn register() -> Result<Pin<KBox<MiscDev>>> {
+    KBox::pin_init(
+        MiscDev::register(VFIO_MINOR, c"vfio", c"vfio/vfio", 0o666, &FOPS),
+        GFP_KERNEL,
+    )
+    .inspect_err(|_| pr_err!("cannot register the misc device\n"))
+}

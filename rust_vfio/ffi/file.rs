@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files: those that an ioctl names by number, and the anonymous ones of devices.
+
+use core::ptr::NonNull;
+
+use kernel::{
+    error::from_err_ptr,
+    fs::File,
+    prelude::*,
+    sync::aref::ARef,
+    types::ForeignOwnable, //
+};
+
+use super::{
+    bindings,
+    device::Device,
+    fops::{
+        FileOps,
+        FopsTable, //
+    },
+};
+
+/// The file behind a descriptor of the calling process.
+///
+/// # Errors
+///
+/// `EBADF` if there is none.
+pub(crate) fn fget(fd: i32) -> Result<ARef<File>> {
+    let fd = u32::try_from(fd).map_err(|_| EBADF)?;
+    // SAFETY: Any number may be asked for.
+    let file = NonNull::new(unsafe { bindings::fget(fd) }).ok_or(EBADF)?;
+    // SAFETY: The reference is new; it is not used for reads, writes or seeks, so it does not
+    // matter whether somebody else relies on the file position lock.
+    Ok(unsafe { ARef::from_raw(file.cast::<File>()) })
+}
+
+/// Creates the file of an open device: an anonymous inode `[vfio-device]` with the device's
+/// address space, open for reading and writing at explicit positions only.
+///
+/// On failure what `this` owns is dropped.
+pub(crate) fn device_file<T: FileOps>(
+    fops: &'static FopsTable,
+    device: &Device,
+    this: T::Ptr,
+) -> Result<ARef<File>> {
+    let private = this.into_foreign();
+    // SAFETY: The table belongs to `T`, whose callbacks find a `T::Ptr` in `private_data`.
+    let file =
+        match from_err_ptr(unsafe { bindings::vfio_rs_device_getfile(fops.as_ptr(), private) }) {
+            Ok(file) => file,
+            Err(e) => {
+                // SAFETY: No file was made, so this is still the only owner.
+                drop(unsafe { T::Ptr::from_foreign(private) });
+                return Err(e);
+            }
+        };
+    // SAFETY: The file is new and not yet visible; the device's inode outlives its files.
+    unsafe { (*file).f_mapping = (*(*device.as_raw()).inode).i_mapping };
+    // SAFETY: `anon_inode_getfile_fmode()` returned a reference.
+    Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file).cast::<File>()) })
+}
+
+/// A file that is known to be open, without a reference to it.
+///
+/// # Invariants
+///
+/// The owner of this value clears it in the file's release callback.
+#[derive(Clone, Copy)]
+pub(crate) struct OpenFile(NonNull<File>);
+
+// SAFETY: A file may be referenced from any thread.
+unsafe impl Send for OpenFile {}
+
+impl OpenFile {
+    /// Remembers `file`. The caller clears the value in the file's release callback.
+    pub(crate) fn new(file: &File) -> Self {
+        Self(NonNull::from(file))
+    }
+
+    /// Takes a reference.
+    ///
+    /// # Safety
+    ///
+    /// The file's release callback must not have started, and be kept from finishing by a lock
+    /// that the caller holds.
+    pub(crate) unsafe fn get(self) -> ARef<File> {
+        // SAFETY: By the contract of this function the file is valid.
+        unsafe { self.0.as_ref() }.into()
+    }
+}
