@@ -34,11 +34,13 @@ use crate::ffi::{
     },
 };
 
+/// What [`SLOTS`] protects.
+// SAFETY: Only used for that lock.
+const RIGHT: Slots = unsafe { Slots::new() };
+
 kernel::sync::global_lock! {
     // SAFETY: `init` initialises it before another module can call this one.
-    unsafe(uninit) static SLOTS: SpinLockIrq<Slots> =
-        // SAFETY: This is the lock.
-        unsafe { Slots::new() };
+    unsafe(uninit) static SLOTS: SpinLockIrq<Slots> = RIGHT;
 }
 
 /// The queue on which virqfds are torn down, from [`init`] to the end of the module.
