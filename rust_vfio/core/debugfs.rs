@@ -76,7 +76,17 @@ mod enabled {
     impl Show for MigrationState {
         fn show(device: &Device, m: &SeqFile) -> Result {
             let state = device.migration_state().map_err(|_| EINVAL)?;
-            let name = State::from_raw(state).map_or("Invalid", State::name);
+            let name = match State::from_raw(state) {
+                Some(State::Error) => "ERROR",
+                Some(State::Stop) => "STOP",
+                Some(State::Running) => "RUNNING",
+                Some(State::StopCopy) => "STOP_COPY",
+                Some(State::Resuming) => "RESUMING",
+                Some(State::RunningP2p) => "RUNNING_P2P",
+                Some(State::PreCopy) => "PRE_COPY",
+                Some(State::PreCopyP2p) => "PRE_COPY_P2P",
+                None => "Invalid",
+            };
             seq_print!(m, "{name}\n");
             Ok(())
         }

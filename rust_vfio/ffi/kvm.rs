@@ -20,6 +20,7 @@ use super::bindings;
 ///
 /// The pointer is valid while this value is stored, which the lock around it makes sure of: KVM
 /// replaces the value before the machine goes.
+#[cfg_attr(not(CONFIG_KVM), expect(dead_code, reason = "nobody can be named"))]
 pub(crate) struct KvmPtr(Option<NonNull<bindings::kvm>>);
 
 // SAFETY: The C object may be used from any thread.

@@ -53,20 +53,6 @@ impl State {
         let index = usize::try_from(raw).ok()?;
         Self::ALL.get(index).copied()
     }
-
-    /// The name of the state in debugfs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Error => "ERROR",
-            Self::Stop => "STOP",
-            Self::Running => "RUNNING",
-            Self::StopCopy => "STOP_COPY",
-            Self::Resuming => "RESUMING",
-            Self::RunningP2p => "RUNNING_P2P",
-            Self::PreCopy => "PRE_COPY",
-            Self::PreCopyP2p => "PRE_COPY_P2P",
-        }
-    }
 }
 
 /// The optional parts of the machine that a device has: `migration_flags` of the user ABI.
