@@ -65,7 +65,7 @@ pub(crate) fn register_driver(driver: IommuDriver) -> Result {
         return Err(EINVAL);
     }
     let mut drivers = DRIVERS.lock();
-    if drivers.iter().any(|d| *d == driver) {
+    if drivers.contains(&driver) {
         return Err(EINVAL);
     }
     drivers.reserve(1, GFP_KERNEL)?;

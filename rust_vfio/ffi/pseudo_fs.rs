@@ -49,7 +49,7 @@ unsafe impl Sync for PseudoFs {}
 
 static FS: PseudoFs = PseudoFs {
     fs_type: Opaque::new(bindings::file_system_type {
-        name: c"vfio".as_ptr().cast(),
+        name: kernel::str::as_char_ptr_in_const_context(c"vfio"),
         owner: kernel::module::this_module::<crate::LocalModule>().as_ptr(),
         init_fs_context: Some(init_fs_context),
         kill_sb: Some(bindings::kill_anon_super),
