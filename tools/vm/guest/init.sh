@@ -48,18 +48,21 @@ run() {
 # The kernel's own tests want their device bound already. With `enable_sriov`
 # as second word the driver is loaded anew, able to make virtual functions.
 bind_vfio_pci() {
-	dev=/sys/bus/pci/devices/$1
+	local dev=/sys/bus/pci/devices/$1
 	if [ "$2" = enable_sriov ]; then
 		unbind_all
 		rmmod vfio_pci
 		insmod /modules/vfio-pci.ko enable_sriov=1 || fail "cannot load vfio-pci.ko"
 	fi
-	[ -e "$dev/driver" ] && echo "$1" >"$dev/driver/unbind"
 	echo vfio-pci >"$dev/driver_override"
+	# A driver that was just loaded has taken the device by itself.
+	[ "$(readlink "$dev/driver")" = ../../../bus/pci/drivers/vfio-pci ] && return
+	[ -e "$dev/driver" ] && echo "$1" >"$dev/driver/unbind"
 	echo "$1" >/sys/bus/pci/drivers/vfio-pci/bind || fail "cannot bind $1 to vfio-pci"
 }
 
 unbind_all() {
+	local dev
 	for dev in /sys/bus/pci/drivers/vfio-pci/0*; do
 		[ -e "$dev" ] || continue
 		[ -e "$dev/sriov_numvfs" ] && echo 0 >"$dev/sriov_numvfs"

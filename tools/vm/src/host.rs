@@ -17,11 +17,15 @@ pub(crate) fn add(outcome: &mut Outcome, log: &Path) -> Result<()> {
 fn count(outcome: &mut Outcome, text: &str) {
     // "test result: ok. 11 passed; 0 failed; 0 ignored; ..."
     let mut failed = 0;
-    for line in text.lines().filter(|line| line.starts_with("test result: ")) {
+    for line in text
+        .lines()
+        .filter(|line| line.starts_with("test result: "))
+    {
         let words: Vec<&str> = line.split([' ', ';']).collect();
         let number = |what: &str| -> usize {
             let at = words.iter().position(|word| *word == what);
-            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
+            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok())
+                .unwrap_or(0)
         };
         outcome.totals.passed += number("passed");
         outcome.totals.skipped += number("ignored");

@@ -89,7 +89,11 @@ impl Image {
             self.file(&format!("/modules/{place}{name}"), &path)?;
         }
         if found != TWINS.len() {
-            bail!("{} does not hold both {}", dir.display(), TWINS.join(" and "));
+            bail!(
+                "{} does not hold both {}",
+                dir.display(),
+                TWINS.join(" and ")
+            );
         }
         Ok(())
     }

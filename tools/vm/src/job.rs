@@ -35,7 +35,11 @@ impl Job {
         let mut job = Self::new(if debug { DEBUG_FACTOR } else { 1 });
         // SLOW stretches the limit that each test has.
         let slow = format!("env SLOW={} vfio-selftests", job.factor);
-        job.run("selftests", 600, &format!("{slow} {}", pattern.map(quote).unwrap_or_default()));
+        job.run(
+            "selftests",
+            600,
+            &format!("{slow} {}", pattern.map(quote).unwrap_or_default()),
+        );
         if pattern.is_some() {
             return job;
         }

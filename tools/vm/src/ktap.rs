@@ -30,7 +30,11 @@ impl AddAssign for Totals {
 
 impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { passed, failed, skipped } = self;
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
@@ -111,7 +115,10 @@ impl Parser {
 
     fn level(&mut self, indent: usize) -> &mut Level {
         if self.levels.last().is_none_or(|last| last.indent < indent) {
-            self.levels.push(Level { indent, ..Level::default() });
+            self.levels.push(Level {
+                indent,
+                ..Level::default()
+            });
         }
         let last = self.levels.len() - 1;
         &mut self.levels[last]
@@ -131,7 +138,10 @@ impl Parser {
 
     fn missing(&mut self, level: &Level) {
         for number in level.results..level.planned.unwrap_or(0) {
-            self.fail(format!("test {} was planned and did not report", number + 1));
+            self.fail(format!(
+                "test {} was planned and did not report",
+                number + 1
+            ));
         }
     }
 }
@@ -147,7 +157,11 @@ mod tests {
     }
 
     fn totals(passed: usize, failed: usize, skipped: usize) -> Totals {
-        Totals { passed, failed, skipped }
+        Totals {
+            passed,
+            failed,
+            skipped,
+        }
     }
 
     #[test]

@@ -124,7 +124,10 @@ fn main() -> Result<ExitCode> {
     };
     let boot = machine.boot(name, job);
     let mut outcome = boot.run()?;
-    if let Command::Test { host: Some(host), .. } = &command {
+    if let Command::Test {
+        host: Some(host), ..
+    } = &command
+    {
         host::add(&mut outcome, host)?;
     }
     Ok(report(&outcome, &boot.log))

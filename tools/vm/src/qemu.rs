@@ -64,7 +64,13 @@ impl Vm {
         // setpriv: QEMU must not outlive a runner that was killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
         command.args(["-machine", "q35", "-accel", "tcg,thread=single"]);
         command.args(["-cpu", "max,la57=off", "-smp", "2", "-m", "6G"]);
         command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);

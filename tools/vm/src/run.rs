@@ -64,7 +64,11 @@ impl Boot {
         let mut words = self.words.clone();
         words.push(format!("impl={}", self.impl_name));
         let bzimage = self.kernel.join("arch/x86/boot/bzImage");
-        let vm = Vm::start(&Machine { bzimage: &bzimage, initramfs: &initramfs, words })?;
+        let vm = Vm::start(&Machine {
+            bzimage: &bzimage,
+            initramfs: &initramfs,
+            words,
+        })?;
         let outcome = self.follow(&vm);
         drop(vm);
         std::fs::remove_file(&initramfs)?;
@@ -112,7 +116,9 @@ impl Boot {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let seconds = self.limit.as_secs();
-                    guest.outcome.fail(format!("the VM was stopped at its limit of {seconds} s"));
+                    guest
+                        .outcome
+                        .fail(format!("the VM was stopped at its limit of {seconds} s"));
                     break;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
