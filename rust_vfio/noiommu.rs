@@ -4,12 +4,11 @@
 //!
 //! Contract sections 1.6, 7.3 and 8.1.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+use kernel::prelude::*;
+#[cfg(CONFIG_VFIO_NOIOMMU)]
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
 };
 
 use crate::{

@@ -151,6 +151,7 @@ impl Device {
     }
 
     /// Whether an IOMMU driver looks after the device.
+    #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     pub(crate) fn has_iommu(&self) -> bool {
         // SAFETY: The device of the bus is valid and has been probed, which is when the member is
         // set.

@@ -38,7 +38,7 @@ pub(crate) fn fget(fd: i32) -> Result<ARef<File>> {
 /// Creates the file of an open device: an anonymous inode `[vfio-device]` with the device's
 /// address space, open for reading and writing at explicit positions only.
 ///
-/// On failure what `this` owns is dropped.
+/// On failure `this` is released, as if the file had been made and closed.
 pub(crate) fn device_file<T: FileOps>(
     fops: &'static FopsTable,
     device: &Device,
@@ -51,7 +51,7 @@ pub(crate) fn device_file<T: FileOps>(
             Ok(file) => file,
             Err(e) => {
                 // SAFETY: No file was made, so this is still the only owner.
-                drop(unsafe { T::Ptr::from_foreign(private) });
+                T::release(unsafe { T::Ptr::from_foreign(private) });
                 return Err(e);
             }
         };
