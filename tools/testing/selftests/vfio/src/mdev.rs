@@ -14,7 +14,7 @@ use crate::{
 pub const MTTY: &str = "/sys/class/mdev_bus/mtty/mdev_supported_types";
 
 /// An emulated device, removed when dropped, which waits until nobody has it
-/// open.
+/// open; in a panic it is left alone, because what panicked may have it open.
 #[derive(Debug)]
 pub struct Mdev {
     uuid: String,
@@ -76,7 +76,7 @@ impl Mdev {
 
 impl Drop for Mdev {
     fn drop(&mut self) {
-        if self.sysfs.exists() {
+        if self.sysfs.exists() && !std::thread::panicking() {
             if let Err(error) = self.remove() {
                 eprintln!("{error:#}");
             }

@@ -121,7 +121,8 @@ impl PciDevice {
 }
 
 /// A device that `vfio-pci` has. Dropping it gives the device back, which waits
-/// until nobody has the device open.
+/// until nobody has the device open; in a panic it is left alone, because what
+/// panicked may have it open.
 #[derive(Debug)]
 pub struct Bound {
     pci: PciDevice,
@@ -147,6 +148,9 @@ impl Target for Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
         if let Err(error) = self.pci.release() {
             eprintln!("{error:#}");
         }

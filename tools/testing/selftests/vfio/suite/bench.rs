@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use vfio_selftests::{
     mdev::Mdev,
     pci::{self, Bound, PciDevice},
+    sysfs,
     target::{Session, Target},
     uapi,
 };
@@ -78,6 +79,10 @@ pub(crate) fn edu_pair() -> Result<[PciDevice; 2]> {
         a.iommu_group() == b.iommu_group(),
         "the pair is not in one group"
     );
+    // The kernel gave the serial port beside them to a driver when it booted.
+    if let Some(port) = serial_port_beside(a).filter(|port| port.driver().is_some()) {
+        port.unbind()?;
+    }
     Ok([a.clone(), b.clone()])
 }
 
@@ -116,4 +121,24 @@ pub(crate) fn open_edu(backend: u32) -> Result<Open> {
 /// An edu device, opened with the second version of type1.
 pub(crate) fn open() -> Result<Open> {
     open_edu(uapi::TYPE1v2_IOMMU)
+}
+
+/// QEMU's serial port as a PCI device, which sits beside the paired edus: a
+/// driver that is always in the kernel wants it.
+const PCI_SERIAL: (u16, u16) = (0x1b36, 0x0002);
+const SERIAL_DRIVER: &str = "/sys/bus/pci/drivers/serial/bind";
+
+/// Gives a device in the same group to a driver of the kernel. Fails if the
+/// kernel does not allow that.
+pub(crate) fn kernel_driven_sibling(edu: &PciDevice) -> Result<PciDevice> {
+    let sibling = serial_port_beside(edu).context("no serial port in the group")?;
+    sysfs::write(SERIAL_DRIVER, sibling.name())?;
+    Ok(sibling)
+}
+
+fn serial_port_beside(edu: &PciDevice) -> Option<PciDevice> {
+    let group = edu.iommu_group();
+    PciDevice::find(PCI_SERIAL)
+        .into_iter()
+        .find(|port| port.iommu_group() == group)
 }

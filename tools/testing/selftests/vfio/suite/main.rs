@@ -19,6 +19,7 @@
 #![allow(non_snake_case)]
 
 mod bench;
+mod check;
 mod harness;
 mod rows;
 

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What tests check again and again.
+
+use std::fmt::Debug;
+
+use anyhow::Result;
+use rustix::io::Errno;
+use vfio_selftests::sysfs;
+
+/// The request must have failed with this error.
+#[track_caller]
+pub(crate) fn fails<T: Debug>(result: rustix::io::Result<T>, errno: Errno) {
+    match result {
+        Err(error) => assert_eq!(error, errno, "failed with {error}, not {errno}"),
+        Ok(value) => panic!("succeeded with {value:?}, not {errno}"),
+    }
+}
+
+/// The same in a loop over cases, which have names.
+#[track_caller]
+pub(crate) fn fails_in<T: Debug>(case: &str, result: rustix::io::Result<T>, errno: Errno) {
+    match result {
+        Err(error) => assert_eq!(error, errno, "{case}: failed with {error}, not {errno}"),
+        Ok(value) => panic!("{case}: succeeded with {value:?}, not {errno}"),
+    }
+}
+
+/// The error of something that is not a request, such as a write to a file.
+pub(crate) fn errno_of(error: &anyhow::Error) -> Option<Errno> {
+    error.chain().find_map(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(Errno::from_io_error)
+            .or_else(|| cause.downcast_ref::<Errno>().copied())
+    })
+}
+
+/// How many pages the kernel holds pinned for devices, all processes together.
+pub(crate) fn pinned_pages() -> Result<i64> {
+    // The counters are kept for each CPU and added up when asked to.
+    sysfs::write("/proc/sys/vm/stat_refresh", "1")?;
+    let text = sysfs::read("/proc/vmstat")?;
+    let counter = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse::<i64>().ok())
+            .unwrap_or_else(|| panic!("no {name} in /proc/vmstat"))
+    };
+    Ok(counter("nr_foll_pin_acquired ") - counter("nr_foll_pin_released "))
+}
+
+/// Each order in which these can come.
+pub(crate) fn permutations<T: Copy, const N: usize>(items: [T; N]) -> Vec<[T; N]> {
+    fn extend<T: Copy, const N: usize>(items: [T; N], fixed: usize, all: &mut Vec<[T; N]>) {
+        if fixed == N {
+            all.push(items);
+            return;
+        }
+        for next in fixed..N {
+            let mut items = items;
+            items.swap(fixed, next);
+            extend(items, fixed + 1, all);
+        }
+    }
+    let mut all = Vec::new();
+    extend(items, 0, &mut all);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_things_have_six_orders() {
+        let mut all = permutations(['a', 'b', 'c']);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 6);
+    }
+
+    #[test]
+    fn the_error_of_a_write_is_found() {
+        let error = sysfs::write("/proc/no/such", "").unwrap_err();
+        assert_eq!(errno_of(&error), Some(Errno::NOENT));
+        assert_eq!(errno_of(&Errno::PERM.into()), Some(Errno::PERM));
+        assert_eq!(errno_of(&anyhow::anyhow!("none")), None);
+    }
+}
