@@ -109,7 +109,7 @@ fmt-check: ## Check the format of all Rust code
 
 doc: ## Build the documentation; any warning is an error
 	@tools/setup.sh
-	@RUSTDOCFLAGS="-Dwarnings" $(cargo) doc --workspace --no-deps --document-private-items
+	@RUSTDOCFLAGS="-Dwarnings -Arustdoc::private_intra_doc_links" $(cargo) doc --workspace --no-deps --document-private-items
 	@tools/doc.sh "$(vm_kernel)" "$(vm_out)/out" "$(build)/doc"
 
 clean: ## Remove what was built here; kernels stay in the cache

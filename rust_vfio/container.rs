@@ -9,7 +9,7 @@
 //! Lock: `Container::state`, taken under a group's lock and outside the registry of backends. It
 //! is not held while the backend answers an ioctl: mapping may take minutes, and a group may
 //! want to join meanwhile. The ioctl holds a reference to the backend instead, so that the last
-//! group may leave under it (contract 3.1 [L], R-41).
+//! group may leave under it (contract 3.1 row R-41).
 //!
 //! Corresponds to `drivers/vfio/container.c`; contract section 3.1.
 

@@ -4,12 +4,12 @@
 //!
 //! A driver enables a virqfd for a *slot* of its own, in which the pointer to it is kept. It ends
 //! when the driver disables the slot or when the eventfd is closed, whichever comes first, and
-//! both at the same time end it once: who takes it out of the slot, under [`SLOTS`], queues the
+//! both at the same time end it once: who takes it out of the slot, under [`static@SLOTS`], queues the
 //! teardown. Teardown runs on a queue of this module, one after the other. Disabling waits for the
 //! queue, so when it returns none of the driver's functions runs any more, whoever was first.
 //!
-//! Lock order: the lock of the eventfd's wait queue, then [`SLOTS`], then locks of work queues. The
-//! wait-queue lock is taken with interrupts off, so [`SLOTS`] is too.
+//! Lock order: the lock of the eventfd's wait queue, then [`static@SLOTS`], then locks of work queues. The
+//! wait-queue lock is taken with interrupts off, so [`static@SLOTS`] is too.
 //!
 //! Corresponds to `drivers/vfio/virqfd.c`; contract section 4.9.
 
@@ -34,7 +34,7 @@ use crate::ffi::{
     },
 };
 
-/// What [`SLOTS`] protects.
+/// What [`static@SLOTS`] protects.
 // SAFETY: Only used for that lock.
 const RIGHT: Slots = unsafe { Slots::new() };
 
@@ -43,7 +43,7 @@ kernel::sync::global_lock! {
     unsafe(uninit) static SLOTS: SpinLockIrq<Slots> = RIGHT;
 }
 
-/// The queue on which virqfds are torn down, from [`init`] to the end of the module.
+/// The queue on which virqfds are torn down, from [`init()`] to the end of the module.
 static CLEANUP: SetOnce<Queue> = SetOnce::new();
 
 /// Keeps the queue; dropping it waits for teardowns that are under way.

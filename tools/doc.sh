@@ -18,9 +18,10 @@ for root in rust_vfio rust_type1; do
 	command=${command%%;*}
 	environment=${command%% /*rustc *}
 	flags=${command#*rustc }
-	flags=$(sed -E 's/--emit=[^ ]+//g; s/--out-dir [^ ]+//g; s/-C[a-z-]+=[^ ]+//g; s/--crate-type rlib//' <<<"$flags")
+	# rustdoc knows the flags of the language, not those of the output.
+	flags=$(sed -E 's/--remap-path-(prefix|scope)=[^ ]+//g; s/--emit=[^ ]+//g; s/--out-dir [^ ]+//g; s/-C[a-z-]+=[^ ]+//g; s/--crate-type rlib//' <<<"$flags")
 	say "documenting $root"
 	(cd "$out" && eval "$environment RUSTC_BOOTSTRAP=1 /usr/bin/rustdoc --document-private-items \
-		-Dwarnings -Zunstable-options $flags --out-dir '$doc'")
+		-Dwarnings -Arustdoc::private_intra_doc_links -Zunstable-options $flags --out-dir '$doc'")
 done
 echo "$doc"

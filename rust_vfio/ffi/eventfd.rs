@@ -75,7 +75,7 @@ pub(crate) trait Events: 'static {
     /// [`Virqfd::queue_flush`] has come to run. Called in a task.
     fn flush(virqfd: &Virqfd);
 
-    /// [`Virqfd::queue_shutdown`] has come to run. Called in a task, once, and nobody else uses
+    /// The queued teardown has come to run. Called in a task, once, and nobody else uses
     /// the virqfd but the eventfd.
     fn shut_down(virqfd: OwnedVirqfd);
 }

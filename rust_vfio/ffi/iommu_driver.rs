@@ -48,7 +48,7 @@ impl From<GroupKind> for bindings::vfio_group_type {
 ///
 /// # Invariants
 ///
-/// The table is valid until [`crate::container::unregister_driver`] returns, or while a
+/// The table is valid until [`crate::container::backend::unregister_driver`] returns, or while a
 /// [`ModuleRef`] of its owner is held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IommuDriver(*const bindings::vfio_iommu_driver_ops);

@@ -95,6 +95,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let copy = out.join("vfio.h");
     fs::write(&copy, text)?;
     let bindings = bindgen::Builder::default()
+        // The header's prose is not ours, and not Markdown.
+        .generate_comments(false)
         .header(copy.display().to_string())
         .clang_arg("--target=x86_64-linux-gnu")
         // `_IO()` is a macro of macros, which only the compiler can evaluate.
