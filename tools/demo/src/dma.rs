@@ -71,7 +71,7 @@ impl Pages {
             "mapped {mapped} bytes, but {locked} count as locked"
         );
         say!(
-            "the kernel holds these pages in place and counts them: {} locked",
+            "the kernel counts them as locked by this program: {}",
             bytes(locked)
         );
         Ok(pages)
@@ -179,11 +179,11 @@ impl Bench<'_> {
             .map(|frame| frame * PAGE as u64)
             .find(|address| *address != 0 && !is_mapped(*address))
             .context("the kernel does not say where the pages are")?;
-        say!("a page of ours that is mapped for nobody lies at {physical:#x} in RAM");
+        say!("the page lies at {physical:#x} in RAM");
 
         let window = self.pages.window.read(0, self.pages.window.len());
         self.write_far(physical)?;
-        say!("edu was told to write to that address; without an IOMMU it would succeed");
+        say!("edu was told to write {} there", bytes(BUFFER_LEN));
         self.expect_fault("DMA Write", physical)?;
         ensure!(
             canary

@@ -30,43 +30,65 @@ use crate::{
 fn run(report: &mut Report) -> Result<()> {
     report.step(
         "See which kernel and which VFIO modules run here",
+        "",
         kernel::look,
     )?;
-
-    let [edu_pci, igb_pci] = report.step("Hand two PCI devices to vfio-pci", || {
-        Ok([
-            stations::hand_over(pci::EDU)?,
-            stations::hand_over(pci::IGB)?,
-        ])
-    })?;
+    let [edu_pci, igb_pci] = report.step(
+        "Hand two PCI devices to vfio-pci",
+        "vfio-pci drives no device; it lets a program do so. Devices that the IOMMU\n\
+         cannot tell apart form a group, and a program gets whole groups only.",
+        || {
+            Ok([
+                stations::hand_over(pci::EDU)?,
+                stations::hand_over(pci::IGB)?,
+            ])
+        },
+    )?;
     let container = report.step(
-        "Open a container: an empty address space",
+        "Open a container",
+        "It is an address space for devices, empty at first.",
         stations::container,
     )?;
-    let groups = report.step("Put the groups of both devices into the container", || {
-        Ok([
-            stations::group(&edu_pci, &container)?,
-            stations::group(&igb_pci, &container)?,
-        ])
-    })?;
-    report.step("Choose the IOMMU backend: type1, version 2", || {
-        stations::iommu(&container)
-    })?;
-    let pages = report.step("Map memory of this program for the devices", || {
-        Pages::map(&container)
-    })?;
-    let [edu_fd, igb_fd] = report.step("Open the devices and ask what they have", || {
-        Ok([
-            stations::device(&groups[0], &edu_pci)?,
-            stations::device(&groups[1], &igb_pci)?,
-        ])
-    })?;
+    let groups = report.step(
+        "Put the groups of both devices into the container",
+        "",
+        || {
+            Ok([
+                stations::group(&edu_pci, &container)?,
+                stations::group(&igb_pci, &container)?,
+            ])
+        },
+    )?;
+    report.step(
+        "Choose the IOMMU backend: type1, version 2",
+        "From here on the IOMMU lets the devices reach only what we map for them.",
+        || stations::iommu(&container),
+    )?;
+    let pages = report.step(
+        "Map memory of this program for the devices",
+        "The kernel holds the pages in place as long as a device may use them.",
+        || Pages::map(&container),
+    )?;
+    let [edu_fd, igb_fd] = report.step(
+        "Open the devices and ask what they have",
+        "A region is a part of a device: its registers, its memory.",
+        || {
+            Ok([
+                stations::device(&groups[0], &edu_pci)?,
+                stations::device(&groups[1], &igb_pci)?,
+            ])
+        },
+    )?;
 
-    let edu = report.step("Talk to edu through its registers", || {
-        let edu = Edu::new(&edu_fd)?;
-        dma::registers(&edu)?;
-        Ok(edu)
-    })?;
+    let edu = report.step(
+        "Talk to edu, QEMU's teaching device, through its registers",
+        "",
+        || {
+            let edu = Edu::new(&edu_fd)?;
+            dma::registers(&edu)?;
+            Ok(edu)
+        },
+    )?;
     let mut bench = Bench {
         device: &edu_fd,
         edu: &edu,
@@ -74,21 +96,26 @@ fn run(report: &mut Report) -> Result<()> {
         pages: &pages,
         log: Log::from_now()?,
     };
-    report.step("Let edu copy a buffer out and back by DMA", || {
-        bench.round_trip()
-    })?;
-    report.step("Take an interrupt (MSI) through an eventfd", || {
-        bench.interrupt()
-    })?;
+    report.step(
+        "Let edu copy a buffer out and back by DMA",
+        "The device reads and writes our memory by itself; the CPU copies nothing.",
+        || bench.round_trip(),
+    )?;
+    report.step(
+        "Take an interrupt (MSI) through an eventfd",
+        "An eventfd is a counter that a program can wait for, like for a file.",
+        || bench.interrupt(),
+    )?;
     report.step(
         "Let edu write where nothing is mapped: the IOMMU must stop it",
+        "We take the address at which a page of ours, mapped for no device, lies in\n\
+         RAM. Without an IOMMU that is the page which the device would overwrite.",
         || bench.stray_write(),
     )?;
-    report.step("Unmap a page: edu must not reach it any more", || {
+    report.step("Unmap a page: edu must not reach it any more", "", || {
         bench.unmapped_page(&container)
     })?;
-
-    report.step("Close everything and take the devices back", || {
+    report.step("Close everything and take the devices back", "", || {
         drop((edu_fd, igb_fd));
         stations::close(groups, container, [edu_pci, igb_pci])
     })

@@ -19,13 +19,16 @@ macro_rules! say {
 pub(crate) use say;
 
 impl Report {
-    /// Does a step, and tells how it went.
+    /// Does a step, and tells how it went. `about` explains it, in lines of less
+    /// than 75 characters.
     pub(crate) fn step<T>(
         &mut self,
         title: &'static str,
+        about: &str,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         println!("\n[{:2}] {title}", self.steps.len() + 1);
+        about.lines().for_each(|line| say!("{line}"));
         let result = work();
         let error = result.as_ref().err().map(|error| format!("{error:#}"));
         match &error {

@@ -90,8 +90,6 @@ pub(crate) fn iommu(container: &Container) -> Result<()> {
         .filter(|size| info.head.iova_pgsizes & size != 0)
         .map(bytes)
         .collect();
-    say!("from here on the devices reach only what we map for them");
-    // Today all multiples of 4 KiB are reported, which would fill a screen.
     let largest = sizes.last().context("the IOMMU has no page size")?;
     say!("mapping granule {}; sizes up to {largest}", sizes[0]);
     for range in info.iova_ranges().context("no list of usable addresses")? {
