@@ -20,6 +20,8 @@
 
 mod bench;
 mod check;
+#[path = "../fixture/client.rs"]
+mod fixture;
 mod harness;
 mod rows;
 

@@ -3,12 +3,34 @@
 
 mod container;
 mod device;
+mod fixture_faults;
+mod fixture_features;
+mod fixture_helpers;
+mod fixture_life;
+mod fixture_logging;
+mod fixture_ops;
+mod fixture_states;
+mod fixture_unregister;
+mod fixture_virqfd;
 mod group;
 
 use crate::harness::Row;
 
 /// All tests, in the order in which they run.
 pub(crate) fn all() -> Vec<Row> {
-    let subjects: &[&[Row]] = &[container::ROWS, group::ROWS, device::ROWS];
+    let subjects: &[&[Row]] = &[
+        container::ROWS,
+        group::ROWS,
+        device::ROWS,
+        fixture_life::ROWS,
+        fixture_unregister::ROWS,
+        fixture_ops::ROWS,
+        fixture_helpers::ROWS,
+        fixture_virqfd::ROWS,
+        fixture_features::ROWS,
+        fixture_states::ROWS,
+        fixture_logging::ROWS,
+        fixture_faults::ROWS,
+    ];
     subjects.concat()
 }
