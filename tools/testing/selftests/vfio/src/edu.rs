@@ -133,8 +133,9 @@ impl<'a> Edu<'a> {
             (register::DMA_TARGET, target),
             (register::DMA_COUNT, len),
         ] {
-            self.set(register, value as u32)?;
-            self.set(register + 4, (value >> 32) as u32)?;
+            // In one access: the device has no separate upper halves.
+            self.device
+                .write(self.offset + register, &value.to_le_bytes())?;
         }
         self.set(register::DMA_COMMAND, command)?;
         self.wait(register::DMA_COMMAND, DMA_START)

@@ -100,6 +100,20 @@ impl Child {
         }
     }
 
+    /// The same, but the copy has no files besides the standard ones, so that
+    /// it holds nothing open that the parent closes. `work` must not use any
+    /// file of the parent, nor own one.
+    pub fn fork_without_files(work: impl FnOnce() -> Result<()>) -> Result<Self> {
+        Self::fork(|| {
+            // SAFETY: The files belong to owners of which this copy drops none:
+            // it ends below, and `work` owns none.
+            unsafe { libc::close_range(3, u32::MAX, 0) };
+            let status = run(work);
+            // SAFETY: Ends the process at once; nothing is left to be written.
+            unsafe { libc::_exit(status) }
+        })
+    }
+
     /// Its number.
     pub fn pid(&self) -> Pid {
         self.pid
@@ -153,7 +167,10 @@ impl Drop for Child {
         if !self.reaped {
             // A test that failed must not leave it behind.
             let _ = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL);
-            let _ = self.reap();
+            // In a panic it may wait for what is dropped only after this.
+            if !std::thread::panicking() {
+                let _ = self.reap();
+            }
         }
     }
 }

@@ -13,6 +13,10 @@ mod fixture_states;
 mod fixture_unregister;
 mod fixture_virqfd;
 mod group;
+mod info;
+mod map;
+mod teardown;
+mod unmap;
 
 use crate::harness::Row;
 
@@ -22,6 +26,10 @@ pub(crate) fn all() -> Vec<Row> {
         container::ROWS,
         group::ROWS,
         device::ROWS,
+        map::ROWS,
+        unmap::ROWS,
+        info::ROWS,
+        teardown::ROWS,
         fixture_life::ROWS,
         fixture_unregister::ROWS,
         fixture_ops::ROWS,

@@ -80,7 +80,10 @@ fn F024_device_names() -> TestResult {
     let fd = get(&name)?;
     // SAFETY: The request made this descriptor, and only we know of it.
     let device = unsafe { OwnedFd::from_raw_fd(fd.try_into()?) };
-    assert_eq!(process::fd_link(&device)?, process::fd_link(&session.device)?);
+    assert_eq!(
+        process::fd_link(&device)?,
+        process::fd_link(&session.device)?
+    );
     drop(device);
 
     // An emulated device has no way of its own to match names: equal or not.
