@@ -88,7 +88,7 @@ test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, TES
 bench: ## Compare instruction counts with the C modules
 	@echo "make bench: comes with the performance work, and is not there yet" >&2; exit 1
 
-shell: vm-modules programs ## An interactive VM with the modules loaded and devices bound
+shell: vm-modules ## An interactive VM with the modules loaded and devices bound
 	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(IMPL)"
 
 clippy: ## Lint everything; any warning is an error

@@ -46,7 +46,8 @@ echo "modules: $impl; devices below /dev/vfio:"
 ls -l /dev/vfio
 PS1='vfio-vm# '
 END
-exec "$venv/bin/vng" --run "$kernel/arch/x86/boot/bzImage" --disable-kvm --disable-microvm \
+PATH=$venv/bin:$PATH
+exec vng --run "$kernel/arch/x86/boot/bzImage" --disable-kvm --disable-microvm --force-initramfs \
 	--memory 4G --cpus 2 --user root --append "intel_iommu=on" \
 	--qemu-opts="-machine q35 -device intel-iommu,intremap=on,caching-mode=on -device edu -device igb" \
 	-- bash --rcfile "$rc" -i
