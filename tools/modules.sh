@@ -29,7 +29,7 @@ if [ ! -f "$kdir/rust/libkernel.rmeta" ]; then
 fi
 release=$(cat "$kdir/include/config/kernel.release" 2>/dev/null || true)
 case $release in
-"$series"*) ;;
+"$series" | "$series"[!0-9]*) ;;
 *) no "is of kernel ${release:-?}." "These modules replace the ones of $series." ;;
 esac
 case $(value VFIO) in

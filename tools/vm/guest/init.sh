@@ -37,7 +37,7 @@ fail() { echo "##vm fail $*"; }
 run() {
 	name=$1 limit=$2
 	shift 2
-	echo "##vm begin $name"
+	echo "##vm begin $limit $name"
 	echo "vm: running $name" >/dev/kmsg
 	timeout -s KILL "$limit" "$@"
 	status=$?

@@ -86,13 +86,13 @@ impl MachineArgs {
     /// A boot that does `job`.
     fn boot(&self, name: &str, job: Job) -> Boot {
         // A debug kernel takes longer to boot, and to look for leaks at the end.
-        let around = Duration::from_secs(if self.debug { 400 } else { 90 });
+        let between = Duration::from_secs(if self.debug { 400 } else { 90 });
         Boot {
             kernel: self.kernel.clone(),
             rust: self.modules.clone(),
             programs: self.programs.clone(),
             impl_name: self.impl_name.clone(),
-            limit: job.limit() + around,
+            between,
             job,
             words: self.words.clone(),
             log: self.scratch.join(format!("{name}-{}.log", self.impl_name)),

@@ -32,7 +32,9 @@ pub(crate) struct Boot {
     pub(crate) job: Job,
     /// Further words for the kernel command line.
     pub(crate) words: Vec<String>,
-    pub(crate) limit: Duration,
+    /// How long the guest may take for what is not a program: to boot, to go
+    /// from one program to the next, to unload and to look for leaks.
+    pub(crate) between: Duration,
     pub(crate) log: PathBuf,
     /// Show the kernel's boot messages as well.
     pub(crate) verbose: bool,
@@ -93,10 +95,9 @@ impl Boot {
         let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
         let mut log = BufWriter::new(log);
         let mut watch = Watch::new()?;
-        let mut guest = Guest::default();
-        let deadline = Instant::now() + self.limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+        let mut guest = Guest::new(self.between);
+        while !guest.wedged {
+            let left = guest.deadline.saturating_duration_since(Instant::now());
             match vm.lines().recv_timeout(left) {
                 Ok((Source::Kernel, line)) => {
                     writeln!(log, "{line}")?;
@@ -115,10 +116,7 @@ impl Boot {
                     guest.line(&line)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let seconds = self.limit.as_secs();
-                    guest
-                        .outcome
-                        .fail(format!("the VM was stopped at its limit of {seconds} s"));
+                    guest.outcome.fail("the guest is stuck: the VM was stopped");
                     break;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -130,34 +128,59 @@ impl Boot {
 }
 
 /// What is known of the guest from its own lines.
-#[derive(Default)]
 struct Guest {
     outcome: Outcome,
+    between: Duration,
+    /// When it must have said its next word.
+    deadline: Instant,
     /// The running program and the parser of its results.
     running: Option<String>,
     parser: Option<Parser>,
     ready: bool,
     done: bool,
+    /// A program said that nothing can be tested any more.
+    wedged: bool,
 }
 
 impl Guest {
+    fn new(between: Duration) -> Self {
+        Self {
+            outcome: Outcome::default(),
+            between,
+            deadline: Instant::now() + between,
+            running: None,
+            parser: None,
+            ready: false,
+            done: false,
+            wedged: false,
+        }
+    }
+
     fn line(&mut self, line: &str) -> Result<()> {
         let Some(word) = line.strip_prefix("##vm ") else {
             println!("{line}");
             if let Some(parser) = &mut self.parser {
                 parser.line(line);
             }
+            // What follows would only hang on the same lock.
+            if line.starts_with("Bail out!") {
+                self.outcome.fail(line);
+                self.wedged = true;
+            }
             return Ok(());
         };
         let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
+        self.deadline = Instant::now() + self.between;
         match verb {
             "ready" => {
                 self.ready = true;
                 println!("==> guest ready: {rest}");
             }
             "begin" => {
-                println!("==> {rest}");
-                self.running = Some(rest.to_owned());
+                let (limit, name) = rest.split_once(' ').unwrap_or(("0", rest));
+                println!("==> {name}");
+                self.deadline += Duration::from_secs(limit.parse().unwrap_or(0));
+                self.running = Some(name.to_owned());
                 self.parser = Some(Parser::new()?);
             }
             "end" => {
