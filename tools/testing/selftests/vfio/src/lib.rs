@@ -5,7 +5,8 @@
 //! chooses the IOMMU backend, maps [`memory`] for the device, opens the
 //! [`device`] itself, and talks to it: [`edu`] knows QEMU's teaching device.
 //! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
-//! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves.
+//! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves, and
+//! [`compat`] speaks as a 32-bit program.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -19,6 +20,7 @@
 //! content, only copies, so that no assumption of the compiler can break.
 
 pub mod caps;
+pub mod compat;
 pub mod container;
 pub mod device;
 pub mod edu;

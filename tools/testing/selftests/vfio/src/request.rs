@@ -138,11 +138,23 @@ pub struct Arg {
 impl Arg {
     /// Room for `len` bytes, all 0. Whatever begins there is aligned to 4.
     pub fn zeroed(len: usize) -> Self {
+        Self::place(len, Memory::anonymous)
+    }
+
+    /// Room in low memory, where a 32-bit program can have it, that holds these
+    /// bytes.
+    pub fn low(bytes: &[u8]) -> Self {
+        let arg = Self::place(bytes.len(), Memory::low);
+        arg.memory.write(arg.start, bytes);
+        arg
+    }
+
+    fn place(len: usize, memory: fn(usize) -> Result<Memory>) -> Self {
         // An odd length leaves up to 3 accessible bytes behind it, or the
         // numbers in it would not be aligned.
         let room = len.next_multiple_of(4).max(4);
         let data = room.next_multiple_of(PAGE);
-        let memory = Memory::anonymous(data + PAGE).expect("memory for an argument");
+        let memory = memory(data + PAGE).expect("memory for an argument");
         memory.protect(data, PAGE, 0).expect("a guard page");
         Self {
             memory,

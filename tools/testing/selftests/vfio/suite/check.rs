@@ -25,16 +25,6 @@ pub(crate) fn fails_in<T: Debug>(case: &str, result: rustix::io::Result<T>, errn
     }
 }
 
-/// The error of something that is not a request, such as a write to a file.
-pub(crate) fn errno_of(error: &anyhow::Error) -> Option<Errno> {
-    error.chain().find_map(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(Errno::from_io_error)
-            .or_else(|| cause.downcast_ref::<Errno>().copied())
-    })
-}
-
 /// How many pages the kernel holds pinned for devices, all processes together.
 pub(crate) fn pinned_pages() -> Result<i64> {
     // The counters are kept for each CPU and added up when asked to.
@@ -76,13 +66,5 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 6);
-    }
-
-    #[test]
-    fn the_error_of_a_write_is_found() {
-        let error = sysfs::write("/proc/no/such", "").unwrap_err();
-        assert_eq!(errno_of(&error), Some(Errno::NOENT));
-        assert_eq!(errno_of(&Errno::PERM.into()), Some(Errno::PERM));
-        assert_eq!(errno_of(&anyhow::anyhow!("none")), None);
     }
 }

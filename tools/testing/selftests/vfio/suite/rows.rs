@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, by subject. A new file of tests is named here twice.
 
+mod compat;
 mod container;
 mod device;
 mod fixture_faults;
@@ -15,6 +16,8 @@ mod fixture_virqfd;
 mod group;
 mod info;
 mod map;
+mod module;
+mod pci;
 mod teardown;
 mod unmap;
 
@@ -29,6 +32,8 @@ pub(crate) fn all() -> Vec<Row> {
         map::ROWS,
         unmap::ROWS,
         info::ROWS,
+        pci::ROWS,
+        compat::ROWS,
         teardown::ROWS,
         fixture_life::ROWS,
         fixture_unregister::ROWS,
@@ -39,6 +44,8 @@ pub(crate) fn all() -> Vec<Row> {
         fixture_states::ROWS,
         fixture_logging::ROWS,
         fixture_faults::ROWS,
+        // Last, because it takes everything down.
+        module::ROWS,
     ];
     subjects.concat()
 }

@@ -87,7 +87,11 @@ fn F099_map_validation_order() -> TestResult {
             |arg| (arg.vaddr, arg.size) = (TOP, arg.size + PAGE64),
             Errno::OVERFLOW,
         ),
-        ("no direction", |arg| arg.flags &= !(READ_WRITE | uapi::DMA_MAP_FLAG_VADDR), Errno::INVAL),
+        (
+            "no direction",
+            |arg| arg.flags &= !(READ_WRITE | uapi::DMA_MAP_FLAG_VADDR),
+            Errno::INVAL,
+        ),
         (
             "new address and direction",
             |arg| arg.flags |= uapi::DMA_MAP_FLAG_VADDR,

@@ -24,7 +24,7 @@ use super::map::{copy, IOVA};
 use crate::{
     bench,
     check::{fails, permutations, pinned_pages},
-    harness::{rows, Row, TestResult},
+    harness::{rows, Holds, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -32,6 +32,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F030_close_in_any_order,
     R04_exec_with_mappings,
     R26_unbind_with_only_the_group_open,
+    R47_attach_by_another_process.holds(Holds::OnlyRustType1),
     T01_close_in_any_order_with_two_groups,
     T02_group_stays_while_a_device_is_open,
     T04_container_is_closed_first,
@@ -199,6 +200,37 @@ fn R26_unbind_with_only_the_group_open() -> TestResult {
     fails(group.set_container(Container::open()?), Errno::NODEV);
     fails(group.unset_container(), Errno::INVAL);
     Ok(())
+}
+
+/// One process mapped memory for an emulated device; another one brings a real
+/// device. It must see the memory of the first, or be refused. The C backend
+/// shows it what the second has at the same address.
+fn R47_attach_by_another_process() -> TestResult {
+    let mtty = bench::mtty(1)?;
+    let edu = bench::bound_edu()?;
+    let session = mtty.open(uapi::TYPE1v2_IOMMU)?;
+    // After the fork there are two of it, at the same address.
+    let memory = Memory::anonymous(PAGE)?;
+    memory.write(0, b"attacher");
+    let (mapped, done) = (Event::new()?, Event::new()?);
+    let mapper = Child::fork(|| {
+        memory.write(0, b"mapper's");
+        session.container.map(&memory, IOVA)?;
+        rustix::io::write(&mapped, &1_u64.to_ne_bytes())?;
+        done.wait(50)?;
+        Ok(())
+    })?;
+    assert_eq!(mapped.wait(20)?, 1);
+    let group = edu.open_group()?;
+    if group.set_container(&session.container).is_ok() {
+        let target = Memory::anonymous(PAGE)?;
+        session.container.map(&target, 2 * IOVA)?;
+        let device = group.device(edu.name())?;
+        copy(&device, IOVA, 2 * IOVA, 8)?;
+        assert_eq!(target.read(0, 8), b"mapper's");
+    }
+    rustix::io::write(&done, &1_u64.to_ne_bytes())?;
+    mapper.join()
 }
 
 fn T02_group_stays_while_a_device_is_open() -> TestResult {
