@@ -29,10 +29,10 @@ use crate::{
         device::{
             Allocated,
             Blueprint,
-            CountedDevice,
             Device,
             IommuCap,
-            Lifecycle, //
+            Lifecycle,
+            RawDevice, //
         },
         ida::{
             Id,
@@ -106,9 +106,9 @@ impl Devices {
 ///
 /// `EINVAL` (and a warning) if the driver's structure is smaller than a device, `ENOMEM`, `ENOSPC`
 /// without a free index, what the driver's `init` returned.
-pub(crate) fn allocate(blueprint: &Blueprint) -> Result<CountedDevice> {
+pub(crate) fn allocate(blueprint: &Blueprint) -> Result<RawDevice> {
     let class = CLASS.copy().ok_or(ENODEV)?;
-    let device = blueprint.allocate()?;
+    let mut device = blueprint.allocate()?;
     let index = INDICES.alloc_minor().inspect_err(|_| {
         dev_dbg!(device.bus_device(), "no free VFIO device index\n");
     })?;

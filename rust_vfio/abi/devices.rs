@@ -112,7 +112,7 @@ unsafe extern "C" fn vfio_device_set_open_count(
     dev_set: *mut bindings::vfio_device_set,
 ) -> kernel::ffi::c_uint {
     // SAFETY: By the contract of this function.
-    device_set::open_count(unsafe { DeviceSet::from_raw(dev_set) })
+    unsafe { device_set::open_count(DeviceSet::from_raw(dev_set)) }
 }
 
 /// # Safety
@@ -124,8 +124,11 @@ unsafe extern "C" fn vfio_find_device_in_devset(
     dev: *mut bindings::device,
 ) -> *mut bindings::vfio_device {
     // SAFETY: By the contract of this function.
-    let set = unsafe { DeviceSet::from_raw(dev_set) };
-    device_set::find_by_bus_device(set, dev.addr()).map_or(ptr::null_mut(), Device::as_raw)
+    let found = unsafe {
+        let set = DeviceSet::from_raw(dev_set);
+        device_set::find_by_bus_device(set, dev.addr())
+    };
+    found.unwrap_or(ptr::null_mut())
 }
 
 export! {

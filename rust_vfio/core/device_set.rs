@@ -13,7 +13,10 @@
 use kernel::prelude::*;
 
 use crate::ffi::{
-    device::Device,
+    device::{
+        Device,
+        RawDevice, //
+    },
     device_set::DeviceSet, //
 };
 
@@ -70,8 +73,8 @@ pub(crate) fn join(device: &Device, id: usize) -> Result {
                 set
             }
         };
-        // The count keeps the set from here on.
-        set.get();
+        // SAFETY: The table is locked. The count keeps the set from here on.
+        unsafe { set.get() };
         set
     };
     set.link(device);
@@ -97,7 +100,8 @@ pub(crate) fn leave(device: &Device) {
     };
     set.unlink(device);
     let mut sets = SETS.lock();
-    if set.put() {
+    // SAFETY: The table is locked.
+    if unsafe { set.put() } {
         if let Ok(at) = sets.binary_search_by_key(&set.id(), DeviceSet::id) {
             // The index is one that was just found.
             let _ = sets.remove(at);
@@ -107,19 +111,30 @@ pub(crate) fn leave(device: &Device) {
     }
 }
 
-/// How many files have a device of the set open. The set's lock must be held.
-pub(crate) fn open_count(set: DeviceSet) -> u32 {
-    set.assert_held();
+/// How many files have a device of the set open.
+///
+/// # Safety
+///
+/// The set's lock must be held.
+pub(crate) unsafe fn open_count(set: DeviceSet) -> u32 {
     let mut total = 0u32;
-    set.find::<()>(|device| {
+    let add = |device: &Device| {
         total = total.wrapping_add(device.peek_open_count());
-        None
-    });
+        None::<()>
+    };
+    // SAFETY: By the contract of this function.
+    unsafe { set.find(add) };
     total
 }
 
-/// The device of the set for a device of the bus. The set's lock must be held.
-pub(crate) fn find_by_bus_device<'a>(set: DeviceSet, bus_device: usize) -> Option<&'a Device> {
-    set.assert_held();
-    set.find(|device| (device.bus_device_raw().addr() == bus_device).then_some(device))
+/// The device of the set for a device of the bus, as C code wants it.
+///
+/// # Safety
+///
+/// The set's lock must be held.
+pub(crate) unsafe fn find_by_bus_device(set: DeviceSet, bus_device: usize) -> Option<RawDevice> {
+    let matching =
+        |device: &Device| (device.bus_device_raw().addr() == bus_device).then_some(device.as_raw());
+    // SAFETY: By the contract of this function.
+    unsafe { set.find(matching) }
 }

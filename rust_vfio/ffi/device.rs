@@ -90,25 +90,6 @@ impl Device {
         unsafe { (*self.as_raw()).index }
     }
 
-    /// Sets the number that names the device.
-    pub(crate) fn set_index(&self, index: u32) {
-        // SAFETY: The object is new and nobody else sees it.
-        unsafe { (*self.as_raw()).index = index };
-    }
-
-    /// Initialises the device's own `struct device`. From here on the object is counted, and
-    /// `L::release` is called when the last reference is gone.
-    pub(crate) fn initialize<L: Lifecycle>(&self, class: ClassHandle) {
-        let dev = self.own_device();
-        // SAFETY: The object is new and zeroed, and nobody else sees it.
-        unsafe {
-            bindings::device_initialize(dev);
-            (*dev).release = Some(release::<L>);
-            (*dev).class = class.as_ptr();
-            (*dev).parent = self.bus_device_raw();
-        }
-    }
-
     /// Names the device: `prefix` followed by its index.
     ///
     /// # Errors
@@ -174,15 +155,16 @@ impl Device {
     /// The pointer that `vfio_device.group` holds. Its type is the group layer's business.
     #[cfg(CONFIG_VFIO_GROUP)]
     pub(crate) fn group_ptr(&self) -> *mut bindings::vfio_group {
-        // SAFETY: Written at registration and unregistration only.
-        unsafe { (*self.as_raw()).group }
+        // SAFETY: An aligned word; volatile because drivers may ask about a device that is just
+        // being unregistered.
+        unsafe { (&raw const (*self.as_raw()).group).read_volatile() }
     }
 
     /// Sets `vfio_device.group`. Called while the device is registered or unregistered.
     #[cfg(CONFIG_VFIO_GROUP)]
     pub(crate) fn set_group_ptr(&self, group: *mut bindings::vfio_group) {
-        // SAFETY: Nobody else uses the device during registration.
-        unsafe { (*self.as_raw()).group = group };
+        // SAFETY: An aligned word, and nobody else writes it.
+        unsafe { (&raw mut (*self.as_raw()).group).write_volatile(group) };
     }
 
     /// Prints the path of the bus device below `/sys` to `m`, or nothing if memory is short.
@@ -288,8 +270,8 @@ impl Blueprint {
     }
 }
 
-/// A new device, as C drivers want it. The receiver owns one reference.
-pub(crate) type CountedDevice = *mut bindings::vfio_device;
+/// A device, as C drivers want it.
+pub(crate) type RawDevice = *mut bindings::vfio_device;
 
 /// The memory of a device that nobody refers to. Dropping it frees it.
 pub(crate) struct Allocated(NonNull<Device>);
@@ -304,9 +286,23 @@ impl Allocated {
         Self(device.into())
     }
 
-    /// Gives the memory to its reference count.
-    pub(crate) fn into_counted<L: Lifecycle>(self, class: ClassHandle) -> CountedDevice {
-        self.initialize::<L>(class);
+    /// Sets the number that names the device.
+    pub(crate) fn set_index(&mut self, index: u32) {
+        // SAFETY: The memory is this value's.
+        unsafe { (*self.as_raw()).index = index };
+    }
+
+    /// Gives the memory to the reference count of the device's own `struct device`. `L::release`
+    /// is called when the last reference is gone.
+    pub(crate) fn into_counted<L: Lifecycle>(self, class: ClassHandle) -> RawDevice {
+        let dev = self.own_device();
+        // SAFETY: The object is new and zeroed, and nobody else sees it.
+        unsafe {
+            bindings::device_initialize(dev);
+            (*dev).release = Some(release::<L>);
+            (*dev).class = class.as_ptr();
+            (*dev).parent = self.bus_device_raw();
+        }
         let raw = self.as_raw();
         core::mem::forget(self);
         raw
@@ -357,8 +353,8 @@ impl OpenState<'_> {
 
     /// Sets the number of files. Drivers read it, with or without the lock.
     pub(crate) fn set_open_count(&mut self, count: u32) {
-        // SAFETY: The lock is held.
-        unsafe { (*self.device.as_raw()).open_count = count };
+        // SAFETY: The lock is held; volatile for those who read without it.
+        unsafe { (&raw mut (*self.device.as_raw()).open_count).write_volatile(count) };
     }
 
     /// Forgets the opt-in to the second version of the precopy information.

@@ -55,9 +55,9 @@ fn entry<L: Link>(device: &Device) -> *mut bindings::list_head {
 /// # Safety
 ///
 /// `head` must be an initialised list of devices through `L` that does not change meanwhile.
-unsafe fn find<'a, L: Link, T>(
+unsafe fn find<L: Link, T>(
     head: *const bindings::list_head,
-    mut f: impl FnMut(&'a Device) -> Option<T>,
+    mut f: impl FnMut(&Device) -> Option<T>,
 ) -> Option<T> {
     // SAFETY: By the contract of this function, here and below.
     let mut at = unsafe { (*head).next };
@@ -182,16 +182,23 @@ impl DeviceSet {
         unsafe { (*self.0.as_ptr()).set_id.addr() }
     }
 
-    /// Counts one more device. The lock of the table of sets must be held.
-    pub(crate) fn get(&self) {
-        // SAFETY: By the invariant, and the caller holds the lock.
+    /// Counts one more device.
+    ///
+    /// # Safety
+    ///
+    /// The lock of the table of sets must be held.
+    pub(crate) unsafe fn get(&self) {
+        // SAFETY: By the invariant and the contract of this function.
         unsafe { (*self.0.as_ptr()).device_count += 1 };
     }
 
-    /// Counts one device less and returns whether none is left. The lock of the table of sets must
-    /// be held.
-    pub(crate) fn put(&self) -> bool {
-        // SAFETY: By the invariant, and the caller holds the lock.
+    /// Counts one device less and returns whether none is left.
+    ///
+    /// # Safety
+    ///
+    /// The lock of the table of sets must be held.
+    pub(crate) unsafe fn put(&self) -> bool {
+        // SAFETY: By the invariant and the contract of this function.
         unsafe {
             (*self.0.as_ptr()).device_count -= 1;
             (*self.0.as_ptr()).device_count == 0
@@ -236,15 +243,16 @@ impl DeviceSet {
         unsafe { bindings::vfio_rs_list_del(entry::<SetLink>(device)) };
     }
 
-    /// Warns unless the caller holds the set's lock.
-    pub(crate) fn assert_held(&self) {
+    /// Calls `f` for each device until it returns something. lockdep warns unless the set's lock is
+    /// held.
+    ///
+    /// # Safety
+    ///
+    /// The set's lock must be held.
+    pub(crate) unsafe fn find<T>(&self, f: impl FnMut(&Device) -> Option<T>) -> Option<T> {
         // SAFETY: By the invariant.
         unsafe { bindings::vfio_rs_assert_mutex_held(&raw mut (*self.0.as_ptr()).lock) };
-    }
-
-    /// Calls `f` for each device until it returns something. The set's lock must be held.
-    pub(crate) fn find<'a, T>(&self, f: impl FnMut(&'a Device) -> Option<T>) -> Option<T> {
-        // SAFETY: By the invariant; the caller holds the lock.
+        // SAFETY: By the invariant and the contract of this function.
         unsafe { find::<SetLink, T>(&raw const (*self.0.as_ptr()).device_list, f) }
     }
 }
