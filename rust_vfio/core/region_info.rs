@@ -39,7 +39,7 @@ pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
     }
 
     let mut caps = CapBuffer::new();
-    device.driver_region_info(&mut info, caps.as_raw_mut())?;
+    device.driver_region_info(&mut info, &mut caps)?;
     if caps.len() > 0 {
         info.flags |= REGION_INFO_FLAG_CAPS;
         // The driver may have changed what the caller said; user space sees the driver's word.

@@ -101,6 +101,6 @@ fn end(state: &mut OpenState<'_>, owner: &mut impl SessionOwner) {
     state.device().driver_close();
     owner.unuse_iommu(state.device());
     state.clear_precopy_info_v2();
-    // What `begin` kept.
-    drop(ModuleRef::from_kept(state.device()));
+    // SAFETY: `begin` kept it for this session, and an open device keeps its bus driver bound.
+    drop(unsafe { ModuleRef::from_kept(state.device()) });
 }

@@ -14,6 +14,7 @@ use super::{
     bindings,
     device::Device,
     fops::Vma,
+    info_cap::CapBuffer,
     uapi::UserAddr,
     uapi_structs::RegionInfo, //
 };
@@ -112,14 +113,10 @@ impl Device {
 
     /// `get_region_info_caps`; `EINVAL` without one. The driver fills `info` and may append to
     /// `caps`.
-    pub(crate) fn driver_region_info(
-        &self,
-        info: &mut RegionInfo,
-        caps: &mut bindings::vfio_info_cap,
-    ) -> Result {
+    pub(crate) fn driver_region_info(&self, info: &mut RegionInfo, caps: &mut CapBuffer) -> Result {
         let get = self.ops().get_region_info_caps.ok_or(EINVAL)?;
         // SAFETY: The device is open; both structures are valid for the call.
-        to_result(unsafe { get(self.as_raw(), info, caps) })
+        to_result(unsafe { get(self.as_raw(), info, caps.as_raw()) })
     }
 
     /// `request`: asks the driver to get its user to let go, for the `count`-th time from 0.
@@ -177,8 +174,8 @@ impl Device {
     /// `ENODEV` if the module is on its way out.
     pub(crate) fn pin_bus_driver(&self) -> Result<ModuleRef> {
         // SAFETY: The device of the bus is bound to a driver while the VFIO device is registered.
-        let owner = unsafe { (*(*self.bus_device_raw()).driver).owner };
-        ModuleRef::get(owner).ok_or(ENODEV)
+        let module = unsafe { ModuleRef::get((*(*self.bus_device_raw()).driver).owner) };
+        module.ok_or(ENODEV)
     }
 }
 
@@ -220,8 +217,12 @@ unsafe impl Sync for ModuleRef {}
 
 impl ModuleRef {
     /// Takes a reference unless the module is on its way out. Null is the kernel itself.
-    pub(crate) fn get(module: *mut bindings::module) -> Option<Self> {
-        // SAFETY: The caller's module pointer is valid or null.
+    ///
+    /// # Safety
+    ///
+    /// `module` must be valid or null.
+    pub(crate) unsafe fn get(module: *mut bindings::module) -> Option<Self> {
+        // SAFETY: By the contract of this function.
         unsafe { bindings::try_module_get(module) }.then(|| Self(module))
     }
 
@@ -231,8 +232,13 @@ impl ModuleRef {
     }
 
     /// The reference on the bus driver of `device` that [`ModuleRef::keep`] left behind.
-    pub(crate) fn from_kept(device: &Device) -> Self {
-        // SAFETY: The device is open, so its bus driver is bound.
+    ///
+    /// # Safety
+    ///
+    /// Once for each reference of [`Device::pin_bus_driver`] that was kept, before the bus driver
+    /// is unbound.
+    pub(crate) unsafe fn from_kept(device: &Device) -> Self {
+        // SAFETY: By the contract of this function.
         Self(unsafe { (*(*device.bus_device_raw()).driver).owner })
     }
 }

@@ -50,9 +50,10 @@ impl CapBuffer {
         unsafe { &mut *ptr.cast() }
     }
 
-    /// The C structure, for the driver callback that appends to it.
-    pub(crate) fn as_raw_mut(&mut self) -> &mut bindings::vfio_info_cap {
-        &mut self.0
+    /// The C structure, for a driver callback. C code appends with `vfio_info_cap_add()`, which
+    /// keeps the invariants.
+    pub(super) fn as_raw(&mut self) -> *mut bindings::vfio_info_cap {
+        &raw mut self.0
     }
 
     /// The number of bytes.

@@ -81,7 +81,8 @@ impl IommuDriver {
 
     /// Keeps the backend's module, unless it is on its way out.
     pub(crate) fn pin(&self) -> Option<PinnedDriver> {
-        let module = ModuleRef::get(self.ops().owner)?;
+        // SAFETY: The table is valid by the invariant, and its owner with it.
+        let module = unsafe { ModuleRef::get(self.ops().owner) }?;
         Some(PinnedDriver {
             driver: *self,
             _module: module,
