@@ -184,9 +184,12 @@ pub(crate) fn open(
         if !matches!(pinned.check_extension(arg), Ok(n) if n > 0) {
             continue;
         }
-        let opened = pinned.open(arg).map(Backend::Driver).and_then(|backend| {
+        let opened = pinned.open(arg).and_then(|state| {
+            // Once groups are attached nothing may fail: a backend is not made to be released
+            // with groups in it.
+            let backend = Arc::new(Backend::Driver(state), GFP_KERNEL)?;
             attach(&backend)?;
-            Ok(Arc::new(backend, GFP_KERNEL)?)
+            Ok(backend)
         });
         match opened {
             Ok(backend) => return Ok(backend),
