@@ -31,7 +31,10 @@ use crate::{
             Inode, //
         },
         iommu_driver::GroupKind,
-        iommu_group::IommuGroup,
+        iommu_group::{
+            DmaOwner,
+            IommuGroup, //
+        },
         misc::MiscDev,
         rwsem::RwSem,
         uapi::UserAddr, //
@@ -44,7 +47,7 @@ pub(crate) mod backend;
 use backend::Backend;
 
 /// The table of container files.
-static FOPS: FopsTable = FopsTable::new::<Container>();
+static FOPS: FopsTable<Container> = FopsTable::new();
 
 /// The minor of `/dev/vfio/vfio`, char 10:196.
 const VFIO_MINOR: i32 = 196;
@@ -68,6 +71,8 @@ struct State {
 struct Member {
     group: IommuGroup,
     kind: GroupKind,
+    /// The group's DMA belongs to VFIO; not so if the IOMMU is emulated or absent.
+    _owner: Option<DmaOwner>,
 }
 
 impl State {
@@ -93,33 +98,25 @@ impl Container {
 
     /// The container that `file` is, if it is one.
     pub(crate) fn from_file(file: &File) -> Option<Arc<Self>> {
-        FOPS.borrow(core::marker::PhantomData::<Self>, file)
-            .map(Arc::from)
+        FOPS.borrow(file).map(Arc::from)
     }
 
-    /// Whether a group of this kind may join: groups with and without IOMMU do not mix.
+    /// Lets a group join. The caller holds the group's lock.
     ///
     /// # Errors
     ///
-    /// `EPERM`.
-    pub(crate) fn check_kind(&self, kind: GroupKind) -> Result {
-        match self.state.read().noiommu() {
-            Some(noiommu) if noiommu != (kind == GroupKind::NoIommu) => Err(EPERM),
-            _ => Ok(()),
-        }
-    }
-
-    /// Lets a group join. The caller holds the group's lock and owns the group's DMA.
-    ///
-    /// # Errors
-    ///
-    /// `EPERM` if the kinds do not mix, `ENOMEM`, what the backend returned.
+    /// `EPERM` if groups with and without IOMMU would mix, or if the group's DMA belongs to
+    /// somebody else; `EBUSY`, `ENOMEM`, what the backend returned.
     pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupKind) -> Result {
         let mut state = self.state.write();
         match state.noiommu() {
             Some(noiommu) if noiommu != (kind == GroupKind::NoIommu) => return Err(EPERM),
             _ => {}
         }
+        let owner = match kind {
+            GroupKind::Iommu => Some(DmaOwner::claim(group, (&raw const *self).addr())?),
+            GroupKind::Emulated | GroupKind::NoIommu => None,
+        };
         state.groups.reserve(1, GFP_KERNEL)?;
         if let Some(backend) = &state.backend {
             backend.attach_group(group, kind)?;
@@ -127,6 +124,7 @@ impl Container {
         let member = Member {
             group: group.clone(),
             kind,
+            _owner: owner,
         };
         // There is room for one more.
         state

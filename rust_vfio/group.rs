@@ -37,7 +37,10 @@ use crate::{
         Container, //
     },
     core::{
-        device_file::DeviceFile,
+        device_file::{
+            self,
+            DeviceFile, //
+        },
         kvm,
         session::{
             self,
@@ -67,10 +70,7 @@ use crate::{
         },
         ida::Id,
         iommu_driver::GroupKind,
-        iommu_group::{
-            DmaOwner,
-            IommuGroup, //
-        },
+        iommu_group::IommuGroup,
         kvm::KvmPtr,
         task::{
             self,
@@ -98,7 +98,7 @@ pub(crate) use registry::{
 };
 
 /// The table of group files.
-static FOPS: FopsTable = FopsTable::new::<Group>();
+static FOPS: FopsTable<Group> = FopsTable::new();
 
 /// A group: a device with a node, and what VFIO knows about it.
 pub(crate) type Group = CharDevice<GroupData>;
@@ -143,8 +143,6 @@ struct State {
 /// A group's place in a container.
 struct Attachment {
     container: Arc<Container>,
-    /// The group's DMA belongs to VFIO; not so if the IOMMU is emulated or absent.
-    _owner: Option<DmaOwner>,
     /// How many devices are open. They keep the group's file.
     sessions: usize,
     _file: Option<ARef<File>>,
@@ -225,15 +223,9 @@ impl GroupData {
         let identity = state.identity()?;
         let container = Container::from_file(&file).ok_or(EBADFD)?;
         self.check_rawio()?;
-        container.check_kind(self.kind)?;
-        let owner = match self.kind {
-            GroupKind::Iommu => Some(DmaOwner::claim(identity, (&raw const *self).addr())?),
-            GroupKind::Emulated | GroupKind::NoIommu => None,
-        };
         container.attach(identity, self.kind)?;
         state.attachment = Some(Attachment {
             container,
-            _owner: owner,
             sessions: 0,
             _file: None,
         });
@@ -310,16 +302,19 @@ impl Group {
     fn open_device(&self, device: Registered) -> Result<ARef<File>> {
         let file = DeviceFile::new(device, self.into())?;
         self.open_session(file.device())?;
-        if self.kind == GroupKind::NoIommu {
-            dev_warn!(
-                file.device().bus_device(),
-                "vfio-noiommu: device opened by {}:{}\n",
-                Comm::current(),
-                task::current_pid(),
-            );
-        }
         // From here on releasing the file ends the session, also if the file cannot be made.
-        DeviceFile::into_file(file)
+        let file = DeviceFile::into_file(file)?;
+        if self.kind == GroupKind::NoIommu {
+            if let Some(opened) = device_file::from_file(&file) {
+                dev_warn!(
+                    opened.device().bus_device(),
+                    "vfio-noiommu: device opened by {}:{}\n",
+                    Comm::current(),
+                    task::current_pid(),
+                );
+            }
+        }
+        Ok(file)
     }
 
     fn open_session(&self, device: &Device) -> Result {
@@ -327,26 +322,24 @@ impl Group {
         if state.attachment.is_none() {
             return Err(EINVAL);
         }
-        session::open(
-            &mut device.lock_set(),
-            &mut Owner {
-                group: self,
-                state: &mut state,
-            },
-        )
+        let mut owner = Owner {
+            group: self,
+            state: &mut state,
+        };
+        let mut device = device.lock_set();
+        session::open(&mut device, &mut owner)
     }
 }
 
 /// Ends a file's part of a device's session.
 pub(crate) fn close_device(group: &Group, device: &Device) {
     let mut state = group.state.lock();
-    session::close(
-        &mut device.lock_set(),
-        &mut Owner {
-            group,
-            state: &mut state,
-        },
-    );
+    let mut owner = Owner {
+        group,
+        state: &mut state,
+    };
+    let mut device = device.lock_set();
+    session::close(&mut device, &mut owner);
 }
 
 /// A group whose lock is held, as the owner of the sessions of its devices.
@@ -446,13 +439,11 @@ pub(crate) fn session_backend(device: &Device) -> Result<(Arc<Backend>, IommuGro
 
 /// Whether `file` is the file of the device's group.
 pub(crate) fn has_device(file: &File, device: &Device) -> bool {
-    match (from_file(file), registry::of(device)) {
-        (Some(group), Some(own)) => core::ptr::eq(group, own),
-        _ => false,
-    }
+    // Only compared: the device may be on its way out of its group.
+    from_file(file).is_some_and(|group| (&raw const *group).cast() == device.group_ptr())
 }
 
 /// The group that `file` is a file of.
 pub(crate) fn from_file(file: &File) -> Option<&Group> {
-    FOPS.borrow(core::marker::PhantomData::<Group>, file)
+    FOPS.borrow(file)
 }

@@ -11,8 +11,6 @@
 //!
 //! Corresponds to `vfio_device_fops` in `drivers/vfio/vfio_main.c`; contract section 3.3.
 
-use core::marker::PhantomData;
-
 use kernel::{
     alloc::KBox,
     fs::File,
@@ -49,7 +47,7 @@ use crate::{
 };
 
 /// The table of device files.
-pub(crate) static FOPS: FopsTable = FopsTable::new::<DeviceFile>();
+static FOPS: FopsTable<DeviceFile> = FopsTable::new();
 
 /// What a device file owns. It is part of an open session; its release takes it out.
 pub(crate) struct DeviceFile {
@@ -64,7 +62,7 @@ impl DeviceFile {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(device: Registered, group: ARef<Group>) -> Result<KBox<Self>> {
-        Ok(KBox::new(Self { device, group }, GFP_KERNEL)?)
+        Ok(KBox::new(Self { device, group }, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The device.
@@ -83,9 +81,7 @@ impl DeviceFile {
     ///
     /// `ENOMEM`, `ENFILE`.
     pub(crate) fn into_file(this: KBox<Self>) -> Result<ARef<File>> {
-        let device: *const Device = this.device();
-        // SAFETY: The file, or on failure its private data, keeps the device.
-        file::device_file::<Self>(&FOPS, unsafe { &*device }, this)
+        file::device_file(&FOPS, this, Self::device)
     }
 }
 
@@ -131,5 +127,5 @@ impl FileOps for DeviceFile {
 
 /// What `file` owns, if it is a device file.
 pub(crate) fn from_file(file: &File) -> Option<&DeviceFile> {
-    FOPS.borrow(PhantomData::<DeviceFile>, file)
+    FOPS.borrow(file)
 }

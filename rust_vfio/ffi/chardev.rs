@@ -28,6 +28,7 @@ use kernel::{
 use super::{
     bindings,
     fops::{
+        FileOps,
         FopsTable,
         Inode, //
     },
@@ -185,9 +186,12 @@ impl<T: 'static> CharDevice<T> {
     pub(crate) fn new(
         class: ClassHandle,
         devt: bindings::dev_t,
-        fops: &'static FopsTable,
+        fops: &'static FopsTable<Self>,
         data: impl PinInit<T>,
-    ) -> Result<ARef<Self>> {
+    ) -> Result<ARef<Self>>
+    where
+        Self: FileOps,
+    {
         let object = KBox::pin_init(
             pin_init!(Self {
                 dev: Opaque::zeroed(),

@@ -35,26 +35,31 @@ pub(crate) fn fget(fd: i32) -> Result<ARef<File>> {
     Ok(unsafe { ARef::from_raw(file.cast::<File>()) })
 }
 
-/// Creates the file of an open device: an anonymous inode `[vfio-device]` with the device's
-/// address space, open for reading and writing at explicit positions only.
+/// Creates the file of an open device, which `device` finds in what the file owns: an anonymous
+/// inode `[vfio-device]` with the device's address space, open for reading and writing at explicit
+/// positions only.
 ///
-/// On failure `this` is released, as if the file had been made and closed.
-pub(crate) fn device_file<T: FileOps>(
-    fops: &'static FopsTable,
-    device: &Device,
-    this: T::Ptr,
+/// # Errors
+///
+/// `ENOMEM`, `ENFILE`. `this` is released then, as if the file had been made and closed.
+pub(crate) fn device_file<T: FileOps<Ptr = KBox<T>>>(
+    fops: &'static FopsTable<T>,
+    this: KBox<T>,
+    device: fn(&T) -> &Device,
 ) -> Result<ARef<File>> {
     let private = this.into_foreign();
-    // SAFETY: The table belongs to `T`, whose callbacks find a `T::Ptr` in `private_data`.
+    // SAFETY: The table belongs to `T`, whose callbacks find a `KBox<T>` in `private_data`.
     let file =
         match from_err_ptr(unsafe { bindings::vfio_rs_device_getfile(fops.as_ptr(), private) }) {
             Ok(file) => file,
             Err(e) => {
                 // SAFETY: No file was made, so this is still the only owner.
-                T::release(unsafe { T::Ptr::from_foreign(private) });
+                T::release(unsafe { KBox::from_foreign(private) });
                 return Err(e);
             }
         };
+    // SAFETY: `private` is a `KBox<T>`, which the new file owns and nobody has taken back.
+    let device = device(unsafe { KBox::<T>::borrow(private) });
     // SAFETY: The file is new and not yet visible; the device's inode outlives its files.
     unsafe { (*file).f_mapping = (*(*device.as_raw()).inode).i_mapping };
     // SAFETY: `anon_inode_getfile_fmode()` returned a reference.

@@ -105,17 +105,18 @@ pub(crate) trait FileOps: Sized + 'static {
     }
 }
 
-/// A table of file operations. It is a static: its address tells the types of files apart.
+/// The table of file operations of `T`. It is a static: its address tells the types of files
+/// apart.
 #[repr(transparent)]
-pub(crate) struct FopsTable(bindings::file_operations);
+pub(crate) struct FopsTable<T>(bindings::file_operations, PhantomData<fn() -> T>);
 
-// SAFETY: The table is never written.
-unsafe impl Sync for FopsTable {}
+// SAFETY: The table is never written, and owns no `T`.
+unsafe impl<T> Sync for FopsTable<T> {}
 
-impl FopsTable {
-    /// The table of `T`.
-    pub(crate) const fn new<T: FileOps>() -> Self {
-        Self(bindings::file_operations {
+impl<T: FileOps> FopsTable<T> {
+    /// The table.
+    pub(crate) const fn new() -> Self {
+        let table = bindings::file_operations {
             owner: this_module::<crate::LocalModule>().as_ptr(),
             open: if T::HAS_OPEN {
                 Some(Callbacks::<T>::open)
@@ -154,7 +155,8 @@ impl FopsTable {
                 None
             },
             ..pin_init::zeroed()
-        })
+        };
+        Self(table, PhantomData)
     }
 
     /// The C table.
@@ -162,24 +164,18 @@ impl FopsTable {
         &raw const self.0
     }
 
-    /// Returns whether `file` was opened or created with this table.
-    pub(crate) fn made(&'static self, file: &File) -> bool {
-        // SAFETY: `f_op` is set once, before anybody can hold a reference to the file.
-        let f_op = unsafe { (*file.as_ptr()).f_op };
-        ptr::eq(f_op, self.as_ptr())
-    }
-
-    /// What the files of `T` own, if `file` is one of them.
-    pub(crate) fn borrow<'a, T: FileOps>(
+    /// What `file` owns, if it was opened or created with this table.
+    pub(crate) fn borrow<'a>(
         &'static self,
-        _of: PhantomData<T>,
         file: &'a File,
     ) -> Option<<T::Ptr as ForeignOwnable>::Borrowed<'a>> {
-        if !self.made(file) {
+        // SAFETY: `f_op` is set once, before anybody can hold a reference to the file.
+        let f_op = unsafe { (*file.as_ptr()).f_op };
+        if !ptr::eq(f_op, self.as_ptr()) {
             return None;
         }
-        // SAFETY: The caller names the type that this table was made of, so `private_data` is a
-        // `T::Ptr` from `into_foreign`; it stays until the last reference to the file is gone.
+        // SAFETY: All files of this table are `T`'s, so `private_data` is a `T::Ptr` from
+        // `into_foreign`; it stays until the last reference to the file is gone.
         Some(unsafe { T::Ptr::borrow((*file.as_ptr()).private_data) })
     }
 }

@@ -14,7 +14,10 @@ use kernel::{
 
 use super::{
     bindings,
-    fops::FopsTable, //
+    fops::{
+        FileOps,
+        FopsTable, //
+    },
 };
 
 /// A registered misc device. Dropping it takes the node away.
@@ -31,12 +34,12 @@ unsafe impl Sync for MiscDev {}
 
 impl MiscDev {
     /// Registers `/dev/<node>` with this minor and mode.
-    pub(crate) fn register(
+    pub(crate) fn register<T: FileOps>(
         minor: i32,
         name: &'static CStr,
         node: &'static CStr,
         mode: u16,
-        fops: &'static FopsTable,
+        fops: &'static FopsTable<T>,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // SAFETY: The slot is valid for writing, pinned, and lives until the device is
