@@ -23,6 +23,10 @@
 //!         the backend's own locks
 //!   group.devices            (drivers' match runs under it; KVM's lock may be held outside)
 //! core::device_set::SETS     (inside everything, holds nothing)
+//!
+//! lock of an eventfd's wait queue
+//!   virqfd::SLOTS            (spinlock, interrupts off)
+//!     locks of work queues
 //! ```
 //!
 //! No lock is held while a driver handles read, write, ioctl, mmap or a feature, nor while a
