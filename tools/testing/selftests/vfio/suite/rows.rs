@@ -34,7 +34,8 @@ pub(crate) fn all() -> Vec<Row> {
         info::ROWS,
         pci::ROWS,
         compat::ROWS,
-        teardown::ROWS,
+        teardown::ROWS, // Last, because it takes everything down.
+        module::ROWS,
         fixture_life::ROWS,
         fixture_unregister::ROWS,
         fixture_ops::ROWS,
@@ -44,8 +45,6 @@ pub(crate) fn all() -> Vec<Row> {
         fixture_states::ROWS,
         fixture_logging::ROWS,
         fixture_faults::ROWS,
-        // Last, because it takes everything down.
-        module::ROWS,
     ];
     subjects.concat()
 }

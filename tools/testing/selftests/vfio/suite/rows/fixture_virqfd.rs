@@ -5,7 +5,6 @@ use std::{
     fs::File,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     thread,
-    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -149,11 +148,9 @@ fn F077_virqfd_flush_thread() -> TestResult {
     assert_eq!(device.count(Kind::VirqThreadDone)?, 0);
     device.call(Op::VirqFlush, &[0])?;
     assert_eq!(device.count(Kind::VirqThreadDone)?, 1, "it did not wait");
-    // Nothing is due: no wait. An empty slot: nothing to do.
-    let start = Instant::now();
+    // Nothing is due, and an empty slot: nothing to wait for.
     device.call(Op::VirqFlush, &[0])?;
     device.call(Op::VirqFlush, &[1])?;
-    assert!(start.elapsed() < Duration::from_millis(500));
     // Disabling waits as well.
     signal(&fd)?;
     device.wait_count(Kind::VirqThread, 2)?;
