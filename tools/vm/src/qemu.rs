@@ -35,8 +35,8 @@ pub(crate) struct Machine<'a> {
 /// Devices: two `edu` that can address everything, an `igb` (in a slot below
 /// 0x10, its virtual functions are placed 0x80 further on), a plain BAR of
 /// 64 MiB, and two `edu` behind a conventional bridge, which therefore share
-/// an IOMMU group.
-const DEVICES: [&str; 7] = [
+/// an IOMMU group; so does a serial port, for which the kernel has a driver.
+const DEVICES: [&str; 8] = [
     "edu,addr=0x3,dma_mask=0xffffffffffffffff",
     "edu,addr=0x4,dma_mask=0xffffffffffffffff",
     "igb,addr=0x5,netdev=net0",
@@ -44,6 +44,7 @@ const DEVICES: [&str; 7] = [
     "i82801b11-bridge,id=bridge,addr=0x7",
     "edu,bus=bridge,addr=0x1,dma_mask=0xffffffffffffffff",
     "edu,bus=bridge,addr=0x2,dma_mask=0xffffffffffffffff",
+    "pci-serial,bus=bridge,addr=0x3",
 ];
 
 /// The kernel command line that every run shares. An oops ends the run: what
