@@ -164,7 +164,7 @@ fn where_it_waits(leader: Pid) -> String {
             };
             text += &format!(
                 "{} {}: {}\n",
-                entry.file_name().display(),
+                entry.file_name().to_string_lossy(),
                 read("comm").trim(),
                 read("wchan")
             );

@@ -466,32 +466,5 @@ fn F038_unknown_request_goes_to_the_driver() -> TestResult {
         let result = request::with_number(&open.session.device, number, 0);
         fails_in(&format!("{number:#x}"), result, Errno::NOTTY);
     }
-    // Of a device file that came from a group, iommufd wants nothing.
-    let device = &open.session.device;
-    let bind = uapi::DeviceBindIommufd {
-        argsz: 24,
-        iommufd: 0,
-        ..Default::default()
-    };
-    fails(
-        Arg::new(&bind).send(device, uapi::DEVICE_BIND_IOMMUFD),
-        Errno::INVAL,
-    );
-    let attach = uapi::DeviceAttachIommufdPt {
-        argsz: 16,
-        ..Default::default()
-    };
-    fails(
-        Arg::new(&attach).send(device, uapi::DEVICE_ATTACH_IOMMUFD_PT),
-        Errno::NOTTY,
-    );
-    let detach = uapi::DeviceDetachIommufdPt {
-        argsz: 12,
-        ..Default::default()
-    };
-    fails(
-        Arg::new(&detach).send(device, uapi::DEVICE_DETACH_IOMMUFD_PT),
-        Errno::NOTTY,
-    );
     Ok(())
 }
