@@ -98,13 +98,25 @@ impl Group {
         Ok(PagingDomain(domain))
     }
 
-    /// The regions of the address space that the user cannot use freely.
+    /// Appends the regions of the address space that the user cannot use freely to `regions`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, or what the IOMMU core says.
-    pub(crate) fn reserved(self) -> Result<KVec<Reserved>> {
-        ReservedList::read(self)?.into_regions()
+    pub(crate) fn reserved(self, regions: &mut KVec<Reserved>) -> Result {
+        let mut head = bindings::list_head::default();
+        let head = &raw mut head;
+        // SAFETY: The list head is valid and becomes an empty list.
+        unsafe {
+            (*head).next = head;
+            (*head).prev = head;
+        }
+        // SAFETY: The head is initialised, and in scope for longer than the list.
+        let list = unsafe { ReservedList::new(head) };
+        // SAFETY: The group and the list are valid. Even if the call fails, the list may have
+        // elements.
+        to_result(unsafe { bindings::iommu_get_group_resv_regions(self.0.as_ptr(), head) })?;
+        list.append_to(regions)
     }
 
     /// Whether a device of the group can only raise the interrupts that it was given.
@@ -132,36 +144,29 @@ unsafe extern "C" fn first_device(
     1
 }
 
-/// The list that the IOMMU core makes. Its elements belong to us.
-struct ReservedList {
-    head: KBox<bindings::list_head>,
-}
+/// The list that the IOMMU core makes. Dropping it frees the elements.
+///
+/// # Invariants
+///
+/// The pointer is the head of a list of `struct iommu_resv_region`, which belong to this value.
+struct ReservedList(*mut bindings::list_head);
 
 impl ReservedList {
-    fn read(group: Group) -> Result<Self> {
-        // Boxed, because the first and the last element point to it.
-        let mut head = KBox::new(bindings::list_head::default(), GFP_KERNEL)?;
-        let raw: *mut bindings::list_head = &raw mut *head;
-        head.next = raw;
-        head.prev = raw;
-        let mut list = Self { head };
-        // SAFETY: The group is valid and the list is initialised. Even if the call fails, the
-        // list has elements that belong to us, which `drop` frees.
-        to_result(unsafe {
-            bindings::iommu_get_group_resv_regions(group.0.as_ptr(), &raw mut *list.head)
-        })?;
-        Ok(list)
+    /// The list with this head.
+    ///
+    /// # Safety
+    ///
+    /// The invariants must hold from now until the value is dropped.
+    unsafe fn new(head: *mut bindings::list_head) -> Self {
+        // INVARIANT: By the contract of this function.
+        Self(head)
     }
 
     /// Calls `f` with each element, which `f` may free.
-    fn for_each(
-        &mut self,
-        mut f: impl FnMut(*mut bindings::iommu_resv_region) -> Result,
-    ) -> Result {
-        let head: *mut bindings::list_head = &raw mut *self.head;
-        // SAFETY: The list is a ring that begins and ends at `head`.
-        let mut entry = unsafe { (*head).next };
-        while !ptr::eq(entry, head) {
+    fn for_each(&self, mut f: impl FnMut(*mut bindings::iommu_resv_region) -> Result) -> Result {
+        // SAFETY: The list is a ring that begins and ends at its head.
+        let mut entry = unsafe { (*self.0).next };
+        while !ptr::eq(entry, self.0) {
             // SAFETY: Not the head, so an element that is still allocated.
             let next = unsafe { (*entry).next };
             // SAFETY: Each element is a region, linked by its field `list`.
@@ -171,8 +176,8 @@ impl ReservedList {
         Ok(())
     }
 
-    fn into_regions(mut self) -> Result<KVec<Reserved>> {
-        let mut regions = KVec::new();
+    /// Appends the regions to `regions`.
+    fn append_to(&self, regions: &mut KVec<Reserved>) -> Result {
         self.for_each(|region| {
             // SAFETY: `for_each` passes valid elements.
             let (start, length, kind) =
@@ -194,8 +199,7 @@ impl ReservedList {
                 regions.push(Reserved { range, kind }, GFP_KERNEL)?;
             }
             Ok(())
-        })?;
-        Ok(regions)
+        })
     }
 }
 

@@ -162,9 +162,9 @@ impl Domains {
     ///
     /// `ENOMEM`, or what the IOMMU core says.
     pub(super) fn reserved(&self) -> Result<KVec<Reserved>> {
-        let mut all = KVec::new();
+        let mut all = iova::reserved_list()?;
         for group in self.list.iter().flat_map(|domain| domain.groups.iter()) {
-            all.extend_from_slice(&group.reserved()?, GFP_KERNEL)?;
+            group.reserved(&mut all)?;
         }
         Ok(all)
     }
@@ -273,7 +273,8 @@ impl State {
         if aperture_conflicts(&self.valid, aperture, |range| self.mappings.any_in(range)) {
             return Err(EINVAL);
         }
-        let reserved = group.reserved()?;
+        let mut reserved = iova::reserved_list()?;
+        group.reserved(&mut reserved)?;
         let mut excluded = reserved.iter().filter_map(Reserved::excluded);
         if excluded.any(|range| self.mappings.any_in(range)) {
             return Err(EINVAL);
@@ -407,7 +408,9 @@ impl State {
             drop(self.domains.list.remove(index));
             self.domains.update_page_sizes();
         }
-        self.refresh_valid(unused);
+        if !self.domains.is_empty() || !self.emulated.is_empty() {
+            self.refresh_valid(unused);
+        }
     }
 }
 

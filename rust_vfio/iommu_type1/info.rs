@@ -35,6 +35,7 @@ impl Type1 {
     /// # Errors
     ///
     /// `EFAULT`; `EINVAL` if there is no room for the page sizes; `ENOMEM`.
+    #[inline(never)] // So that cheap requests need not save the registers of this one.
     pub(super) fn get_info(&self, arg: UserAddr) -> Result<isize> {
         let asked: uapi::Info = arg.read_prefix(uapi::INFO_MIN)?;
         let room = asked.argsz as usize;
@@ -79,13 +80,13 @@ impl Type1 {
         if room < needed {
             info.argsz = u32::try_from(needed)?;
         } else {
-            let mut at = core::mem::size_of::<uapi::Info>();
-            info.cap_offset = u32::try_from(at)?;
-            arg.offset(at).write_prefix(&capabilities, fixed)?;
-            at += fixed;
+            let mut to = arg.offset(core::mem::size_of::<uapi::Info>());
+            info.cap_offset = u32::try_from(core::mem::size_of::<uapi::Info>())?;
+            to.write_prefix(&capabilities, fixed)?;
+            to = to.offset(fixed);
             for range in &ranges {
-                arg.offset(at).write(range)?;
-                at += core::mem::size_of::<uapi::AddressRange>();
+                to.write(range)?;
+                to = to.offset(core::mem::size_of::<uapi::AddressRange>());
             }
         }
         arg.write_prefix(&info, room)?;

@@ -19,6 +19,15 @@ use crate::logic::{
 
 use super::State;
 
+/// An empty list with room for as many regions as a group commonly has.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(super) fn reserved_list() -> Result<KVec<Reserved>> {
+    Ok(KVec::with_capacity(4, GFP_KERNEL)?)
+}
+
 /// `valid` restricted to `aperture` and without `reserved` regions.
 ///
 /// # Errors
@@ -29,12 +38,15 @@ pub(super) fn restricted(
     aperture: IovaRange,
     reserved: &[Reserved],
 ) -> Result<KVec<IovaRange>> {
-    let mut list = KVec::new();
+    // Each hole splits one range at most, so this is enough for all of them.
+    let most = valid.len().max(1).saturating_add(reserved.len());
+    let mut list = KVec::with_capacity(most, GFP_KERNEL)?;
+    let mut rest = KVec::with_capacity(most, GFP_KERNEL)?;
     narrow(valid, aperture, |range| list.push(range, GFP_KERNEL))?;
     for hole in reserved.iter().filter_map(Reserved::excluded) {
-        let mut rest = KVec::with_capacity(list.len() + 1, GFP_KERNEL)?;
+        rest.clear();
         carve(&list, hole, |range| rest.push(range, GFP_KERNEL))?;
-        list = rest;
+        core::mem::swap(&mut list, &mut rest);
     }
     if list.is_empty() {
         return Err(EINVAL);

@@ -157,24 +157,34 @@ impl Mappings {
         Ok(())
     }
 
-    /// Removes mappings, from the first one that has `from` or lies behind it, while `f` returns
-    /// `true` for them. `f` must have released the memory of those.
-    pub(crate) fn remove_while(
-        &mut self,
-        from: Iova,
-        mut f: impl FnMut(IovaRange, &mut Mapping) -> bool,
-    ) {
-        let mut next = self.0.cursor_lower_bound_mut(&from);
-        while let Some(mut cursor) = next {
-            let (last, mapping) = cursor.current_mut();
-            let last = *last;
-            match mapping.range(last) {
-                Some(range) if f(range, mapping) => (),
-                _ => return,
-            }
-            let (neighbour, _removed) = cursor.remove_current();
-            // Without a mapping behind the removed one, the tree hands out the one before.
-            next = neighbour.filter(|cursor: &CursorMut<'_, _, _>| *cursor.current().0 > last);
-        }
+    /// The first mapping that has `from` or lies behind it, as a place to work at.
+    pub(crate) fn place_from(&mut self, from: Iova) -> Option<Place<'_>> {
+        self.0.cursor_lower_bound_mut(&from).map(Place)
+    }
+}
+
+/// A mapping in its place among the others.
+pub(crate) struct Place<'a>(CursorMut<'a, Iova, Mapping>);
+
+impl Place<'_> {
+    /// The addresses of the mapping.
+    pub(crate) fn range(&self) -> Option<IovaRange> {
+        let (last, mapping) = self.0.current();
+        mapping.range(*last)
+    }
+
+    /// The mapping.
+    pub(crate) fn mapping(&mut self) -> &mut Mapping {
+        self.0.current_mut().1
+    }
+
+    /// Removes the mapping, whose memory must have been released, and goes to the next one.
+    pub(crate) fn remove(self) -> Option<Self> {
+        let last = *self.0.current().0;
+        let (neighbour, _removed) = self.0.remove_current();
+        // Without a mapping behind the removed one, the tree hands out the one before.
+        neighbour
+            .filter(|neighbour| *neighbour.current().0 > last)
+            .map(Self)
     }
 }

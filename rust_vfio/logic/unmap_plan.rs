@@ -109,19 +109,14 @@ impl Target {
         }
     }
 
-    /// Whether the request must be refused because it would cut the mapping `at_first` (the one
-    /// that has the first address of the request) or `at_last`.
-    pub fn cuts(
-        self,
-        version: Version,
-        at_first: Option<IovaRange>,
-        at_last: Option<IovaRange>,
-    ) -> bool {
+    /// Whether the request must be refused because it would cut `mapping` in two.
+    ///
+    /// Only the mappings that have its first and its last address can be cut.
+    pub fn cuts(self, version: Version, mapping: IovaRange) -> bool {
         let (Version::V2, Self::Range(range)) = (version, self) else {
             return false;
         };
-        at_first.is_some_and(|mapping| mapping.first() < range.first())
-            || at_last.is_some_and(|mapping| mapping.last() > range.last())
+        range.overlaps(mapping) && !range.contains(mapping)
     }
 
     /// Whether `mapping`, the next one that reaches into the request or lies behind it, goes.
@@ -173,14 +168,14 @@ mod tests {
     #[test]
     fn version_2_does_not_cut() {
         let request = Target::Range(range(0x1000, 0x2fff));
-        let inside = Some(range(0, 0x1fff));
-        let behind = Some(range(0x2000, 0x3fff));
-        let exact = Some(range(0x1000, 0x2fff));
-        assert!(request.cuts(Version::V2, inside, None));
-        assert!(request.cuts(Version::V2, None, behind));
-        assert!(!request.cuts(Version::V2, exact, exact));
-        assert!(!request.cuts(Version::V1, inside, behind));
-        assert!(!Target::All.cuts(Version::V2, inside, behind));
+        assert!(request.cuts(Version::V2, range(0, 0x1fff)));
+        assert!(request.cuts(Version::V2, range(0x2000, 0x3fff)));
+        assert!(request.cuts(Version::V2, range(0, 0x3fff)));
+        assert!(!request.cuts(Version::V2, range(0x1000, 0x2fff)));
+        assert!(!request.cuts(Version::V2, range(0x1000, 0x1fff)));
+        assert!(!request.cuts(Version::V2, range(0x3000, 0x3fff)));
+        assert!(!request.cuts(Version::V1, range(0, 0x1fff)));
+        assert!(!Target::All.cuts(Version::V2, range(0, 0x1fff)));
     }
 
     #[test]
