@@ -22,9 +22,10 @@ vm_out   := $(build)/vm-$(flavour)
 
 # The kernel that user-visible builds are for: the one that runs, if its build
 # tree is there and will do, else the VM's.
-running := /lib/modules/$(shell uname -r)/build
+release := $(shell uname -r)
+running := /lib/modules/$(release)/build
 ifndef KDIR
-KDIR := $(if $(wildcard $(running)/rust/libkernel.rmeta),$(running))
+KDIR := $(if $(filter 7.3 7.3.% 7.3-%,$(release)),$(if $(wildcard $(running)/rust/libkernel.rmeta),$(running)))
 endif
 user_out := $(build)/modules
 

@@ -126,8 +126,10 @@ if [ "$(word unload)" != no ]; then
 	[ -z "$left" ] || fail "modules that do not unload (with their users): $left"
 	# Twice, and some seconds apart: kmemleak spares objects younger than 5 s.
 	if [ -e $leaks ]; then
+		echo "##vm step kmemleak: first scan"
 		sleep 6
 		echo scan >$leaks
+		echo "##vm step kmemleak: second scan"
 		sleep 1
 		echo scan >$leaks
 		cat $leaks

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::{LineWriter, Write},
     path::{Path, PathBuf},
     sync::mpsc::RecvTimeoutError,
     time::{Duration, Instant},
@@ -93,7 +93,8 @@ impl Boot {
     /// Reads both serial lines until the guest is done, dead or out of time.
     fn follow(&self, vm: &Vm) -> Result<Outcome> {
         let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
-        let mut log = BufWriter::new(log);
+        // By lines, so that the log of a run that was killed is whole.
+        let mut log = LineWriter::new(log);
         let mut watch = Watch::new()?;
         let mut guest = Guest::new(self.between);
         while !guest.wedged {
@@ -187,6 +188,7 @@ impl Guest {
                 let (name, status) = rest.rsplit_once(' ').unwrap_or((rest, "1"));
                 self.end(name, status.parse().unwrap_or(1));
             }
+            "step" => println!("==> {rest}"),
             "fail" => self.outcome.fail(rest),
             "done" => self.done = true,
             _ => println!("{line}"),
