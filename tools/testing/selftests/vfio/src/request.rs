@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The `ioctl` system call, and arguments that cannot do harm.
 //!
-//! [`with_struct`] is what programs use. Tests say wrong things on purpose,
+//! Programs use the types of this crate. Tests say wrong things on purpose,
 //! for example that more bytes follow than there are; [`Arg`] holds such an
 //! argument in memory that ends at an inaccessible page, so that the worst
 //! that can come of it is `EFAULT`.

@@ -6,8 +6,8 @@
 //! has no time limit. Kernel tests want KTAP, tests that give up capabilities
 //! or fork need processes, and a kernel that hangs must cost one test and not
 //! the run. So `libtest-mimic` reads the command line (what people know from
-//! `cargo test` works here), and the rest is this module: [`process`] runs one
-//! test, [`ktap`] prints.
+//! `cargo test` works here), and the rest is this module: `process` runs one
+//! test, `ktap` prints.
 
 mod ktap;
 mod process;

@@ -2,7 +2,7 @@
 //! The tests of the contract: one for each row, named after it.
 //!
 //! A program for the test VM. It needs root, the modules in `/modules`, and
-//! the devices that the VM has: see [`bench`]. Results are KTAP on standard
+//! the devices that the VM has: see `bench`. Results are KTAP on standard
 //! output.
 //!
 //! ```text

@@ -34,8 +34,7 @@ pub(crate) fn all() -> Vec<Row> {
         info::ROWS,
         pci::ROWS,
         compat::ROWS,
-        teardown::ROWS, // Last, because it takes everything down.
-        module::ROWS,
+        teardown::ROWS,
         fixture_life::ROWS,
         fixture_unregister::ROWS,
         fixture_ops::ROWS,
@@ -45,6 +44,8 @@ pub(crate) fn all() -> Vec<Row> {
         fixture_states::ROWS,
         fixture_logging::ROWS,
         fixture_faults::ROWS,
+        // Last, because it takes everything down.
+        module::ROWS,
     ];
     subjects.concat()
 }
