@@ -28,9 +28,12 @@ rust-type1) type1=$modules/vfio_iommu_type1.ko ;;
 *) die "IMPL=$impl is none of c, rust, rust-core, rust-type1" ;;
 esac
 
-rc=$(mktemp)
-trap 'rm -f "$rc"' EXIT
-cat >"$rc" <<END
+# The guest's login shell: it prepares the guest, and then is a shell.
+shell=$(mktemp)
+trap 'rm -f "$shell"' EXIT
+chmod 755 "$shell"
+cat >"$shell" <<END
+#!/bin/bash
 for m in $kernel/virt/lib/irqbypass.ko $kernel/drivers/iommu/iommufd/iommufd.ko $core $type1 \\
 	$kernel/drivers/vfio/pci/vfio-pci-core.ko $kernel/drivers/vfio/pci/vfio-pci.ko; do
 	insmod "\$m" || echo "cannot load \$m"
@@ -42,12 +45,12 @@ for id in 1234:11e8 8086:10c9; do
 	echo vfio-pci >"\$dev/driver_override"
 	echo "\${dev##*/}" >/sys/bus/pci/drivers/vfio-pci/bind
 done
-echo "modules: $impl; devices below /dev/vfio:"
+echo "VFIO modules: $impl; an edu and the igb are bound to vfio-pci:"
 ls -l /dev/vfio
-PS1='vfio-vm# '
+exec bash --norc -i
 END
-PATH=$venv/bin:$PATH
-exec vng --run "$kernel/arch/x86/boot/bzImage" --disable-kvm --disable-microvm --force-initramfs \
-	--memory 4G --cpus 2 --user root --append "intel_iommu=on" \
-	--qemu-opts="-machine q35 -device intel-iommu,intremap=on,caching-mode=on -device edu -device igb" \
-	-- bash --rcfile "$rc" -i
+
+# Not `exec`: the file must go when the VM is gone.
+PATH=$venv/bin:$PATH vng --run "$kernel/arch/x86/boot/bzImage" --disable-kvm --disable-microvm \
+	--force-initramfs --memory 4G --cpus 2 --user root --shell "$shell" --append "intel_iommu=on" \
+	--qemu-opts="-machine q35 -device intel-iommu,intremap=on,caching-mode=on -device edu -device igb"
