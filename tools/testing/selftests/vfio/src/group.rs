@@ -68,7 +68,7 @@ impl Group {
 
     /// The same with the bare number of a file, which may be none.
     pub fn set_container_fd(&self, fd: RawFd) -> Result<()> {
-        Arg::new(&fd).send(&self.fd, uapi::GROUP_SET_CONTAINER)?;
+        request::with_struct(&self.fd, uapi::GROUP_SET_CONTAINER, &mut { fd })?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 mod compat;
 mod container;
 mod device;
+mod fault_injection;
 mod fixture_faults;
 mod fixture_features;
 mod fixture_helpers;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Row> {
         fixture_states::ROWS,
         fixture_logging::ROWS,
         fixture_faults::ROWS,
+        fault_injection::ROWS,
         // Last, because it takes everything down.
         module::ROWS,
     ];

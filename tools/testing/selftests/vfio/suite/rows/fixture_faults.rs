@@ -2,29 +2,21 @@
 //! Allocations that fail in the core: parts of rows F056, F071, F073 and F075,
 //! and R-51.
 //!
-//! Only a kernel with fault injection can do that, which the debug kernel is.
-//! A thread asks that its n-th allocation from now on fails, for n = 1, 2, ...
-//! until nothing fails any more; each time everything must be undone.
+//! As in `fault_injection.rs`, but from the side of a driver.
 
-use std::{
-    fs::File,
-    os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::fs::FileExt,
-    },
-    path::Path,
-};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::Context;
 use rustix::{event::EventfdFlags, io::Errno};
-use vfio_selftests::{container::Container, group, request::Arg, sysfs, target::Target, uapi};
+use vfio_selftests::{container::Container, group, request::Arg, target::Target, uapi};
 
 use crate::{
     fixture::{
         abi::{self, CapSpec},
         Fixture, Kind, Life, Op,
     },
-    harness::{rows, skip, Holds, Row, TestResult},
+    harness::{rows, Holds, Row, TestResult},
+    rows::fault_injection::each_allocation,
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -34,64 +26,6 @@ pub(crate) const ROWS: &[Row] = rows![
     F075_virqfd_out_of_memory,
     R51_register_out_of_memory.holds(Holds::OnlyRustCore),
 ];
-
-/// How many allocations one request may need at most.
-const MOST: u32 = 400;
-
-/// One allocation that will fail.
-struct Fault {
-    /// `fail-nth` of this thread. Opened before, because that allocates.
-    file: File,
-    nth: u32,
-    /// Did it happen?
-    hit: bool,
-}
-
-impl Fault {
-    /// Does something whose n-th allocation fails, if it has that many.
-    fn during<T>(&mut self, work: impl FnOnce() -> T) -> anyhow::Result<T> {
-        let set = |text: &str| {
-            self.file
-                .write_all_at(text.as_bytes(), 0)
-                .context("set fail-nth")
-        };
-        let text = self.nth.to_string();
-        set(&text)?;
-        let result = work();
-        let mut left = [0; 16];
-        let len = self.file.read_at(&mut left, 0);
-        set("0")?;
-        // What is left of the count says that it was not used up.
-        self.hit = left[..len?].starts_with(b"0");
-        Ok(result)
-    }
-}
-
-/// Makes `work` run again and again, with another allocation failing each time,
-/// and finally with none. Returns how often one failed.
-fn each_allocation(mut work: impl FnMut(&mut Fault) -> TestResult) -> anyhow::Result<u32> {
-    let nth = Path::new("/proc/thread-self/fail-nth");
-    let slab = Path::new("/sys/kernel/debug/failslab");
-    if !nth.exists() || !slab.exists() {
-        return skip("this kernel cannot inject faults");
-    }
-    // Also allocations that may wait; and no stack traces in the log.
-    sysfs::write(slab.join("ignore-gfp-wait"), "N")?;
-    sysfs::write(slab.join("verbose"), "0")?;
-    let file = File::options().read(true).write(true).open(nth)?;
-    let mut fault = Fault {
-        file,
-        nth: 0,
-        hit: true,
-    };
-    while fault.hit {
-        fault.nth += 1;
-        assert!(fault.nth < MOST, "no end after {MOST} allocations");
-        work(&mut fault)?;
-    }
-    println!("# {} allocations", fault.nth - 1);
-    Ok(fault.nth - 1)
-}
 
 fn F056_alloc_out_of_memory() -> TestResult {
     let fixture = Fixture::open()?;
