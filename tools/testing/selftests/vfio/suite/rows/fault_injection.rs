@@ -261,7 +261,10 @@ fn F022_join_configured_container_out_of_memory() -> TestResult {
         || group.set_container(&container),
         |()| group.unset_container(),
     )?;
-    assert_eq!(container.unmap(0, memory.len() as u64)?, memory.len() as u64);
+    assert_eq!(
+        container.unmap(0, memory.len() as u64)?,
+        memory.len() as u64
+    );
     Ok(())
 }
 
@@ -303,7 +306,10 @@ fn F038_region_info_out_of_memory() -> TestResult {
         ..Default::default()
     };
     let arg = Arg::with_tail(&head, size as usize - size_of::<RegionInfo>());
-    fails_cleanly(|| arg.send(&session.device, uapi::DEVICE_GET_REGION_INFO), |_| Ok(()))
+    fails_cleanly(
+        || arg.send(&session.device, uapi::DEVICE_GET_REGION_INFO),
+        |_| Ok(()),
+    )
 }
 
 fn F118_info_out_of_memory() -> TestResult {
@@ -332,13 +338,20 @@ fn map_fails_cleanly(memory: &Memory) -> TestResult {
             Ok(iova)
         },
         |iova| {
-            assert_eq!(container.unmap(iova, memory.len() as u64)?, memory.len() as u64);
+            assert_eq!(
+                container.unmap(iova, memory.len() as u64)?,
+                memory.len() as u64
+            );
             // Any IOMMU reaches 256 GiB.
             place.set((place.get() + 1) % 256);
             Ok(())
         },
     )?;
-    assert_eq!(container.unmap_all()?, 0, "a map that failed left something");
+    assert_eq!(
+        container.unmap_all()?,
+        0,
+        "a map that failed left something"
+    );
     Ok(())
 }
 
