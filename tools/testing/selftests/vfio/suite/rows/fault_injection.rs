@@ -9,6 +9,11 @@
 //! has changed nothing, or it succeeds because it can do without; then it is
 //! tried again and must succeed. What C code allocates on our behalf (page
 //! tables, files, pinned pages) fails just as what we allocate.
+//!
+//! Two rows are not asked of the C modules. Seen on them: GET_INFO leaks the
+//! capabilities collected so far if there is no memory for the copy of the IOVA
+//! ranges; and a group whose node cannot be made warns when it is released, and
+//! keeps its IOMMU group for ever.
 
 use std::{
     cell::Cell,
@@ -41,7 +46,7 @@ use vfio_selftests::{
 use crate::{
     bench,
     check::pinned_pages,
-    harness::{rows, skip, Row, TestResult},
+    harness::{rows, skip, Holds, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -52,12 +57,14 @@ pub(crate) const ROWS: &[Row] = rows![
     F022_join_configured_container_out_of_memory,
     F024_device_fd_out_of_memory.limit(120),
     F038_region_info_out_of_memory,
-    F118_info_out_of_memory,
+    F118_info_out_of_memory.holds(Holds::OnlyRustType1),
     F104_map_out_of_memory,
     F106_map_huge_out_of_memory,
     F112_unmap_out_of_memory,
     F030_session_out_of_memory.limit(240),
-    F062_emulated_device_out_of_memory.limit(120),
+    F062_emulated_device_out_of_memory
+        .limit(120)
+        .holds(Holds::OnlyRustCore),
 ];
 
 /// How many allocations one request may need at most.
