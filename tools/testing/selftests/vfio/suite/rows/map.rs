@@ -512,7 +512,7 @@ fn R02_wrapping_changes_nothing() -> TestResult {
 }
 
 fn R03_many_small_mappings() -> TestResult {
-    const LIMIT: u32 = 5000;
+    const LIMIT: u32 = 2000;
     let _limit = Parameter::set(module::TYPE1, "dma_entry_limit", &LIMIT.to_string())?;
     let open = bench::open()?;
     let container = &open.session.container;

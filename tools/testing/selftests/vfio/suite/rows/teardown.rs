@@ -127,8 +127,12 @@ fn T01_close_in_any_order_with_two_groups() -> TestResult {
     let memory = Memory::anonymous(16 * PAGE)?;
     memory.fill(3);
     let (locked, pinned) = (process::locked()?, pinned_pages()?);
-    // Five files: container, two groups, two devices.
-    for order in permutations([0_usize, 1, 2, 3, 4]) {
+    // Five files: container, two groups, two devices. All orders of the last
+    // four, with the container now here, now there among them: closing it never
+    // changes anything.
+    for (n, order) in permutations([1_usize, 2, 3, 4]).into_iter().enumerate() {
+        let mut order = order.to_vec();
+        order.insert(n % 5, 0);
         let container = Container::open()?;
         let groups = [a.join(&container)?, b.join(&container)?];
         container.set_iommu(uapi::TYPE1v2_IOMMU)?;
@@ -140,7 +144,7 @@ fn T01_close_in_any_order_with_two_groups() -> TestResult {
         files.extend([Some(dup(&groups[0])?), Some(dup(&groups[1])?)]);
         files.extend(devices.map(|device| Some(device.into())));
         drop((container, groups));
-        for (n, file) in order.into_iter().enumerate() {
+        for (n, &file) in order.iter().enumerate() {
             files[file] = None;
             let alive = [[1, 3], [2, 4]]
                 .iter()
