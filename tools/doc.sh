@@ -5,6 +5,7 @@
 #
 #   doc.sh <kernel build tree> <build output of the modules> <documentation>
 set -euo pipefail
+# shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
 
 usage="usage: doc.sh <kernel build tree> <build output> <documentation>"

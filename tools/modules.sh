@@ -7,6 +7,7 @@
 #
 #   modules.sh <KDIR> <source directory> <output directory> [make arguments]
 set -euo pipefail
+# shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
 
 usage="usage: modules.sh <KDIR> <source directory> <output directory> [make arguments]"

@@ -5,6 +5,7 @@
 # Debian 12 or 13, the kernel's source, and bindgen. Says what it installs.
 # Does nothing, quickly, when nothing is missing.
 set -euo pipefail
+# shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
 
 # Debian's security archive has one compiler (rustc-web) and one LLVM for both
@@ -16,7 +17,7 @@ packages=(
 	xz-utils busybox-static ca-certificates python3-venv shellcheck
 )
 source_package=linux-source-$series
-qemu=qemu-system-x86
+qemu="qemu-system-x86"
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
 version_of() { dpkg-query -W -f='${Version}' "$1" 2>/dev/null; }

@@ -7,6 +7,7 @@
 #
 #   kernel.sh release|debug
 set -euo pipefail
+# shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 flavour=${1:?usage: kernel.sh release|debug}
@@ -28,7 +29,7 @@ if [ ! -f "$tree/.complete" ]; then
 	kmake -s olddefconfig >&2 2>/dev/null
 	missing=$(cat "${configs[@]}" | grep -E '^(# )?CONFIG_' | sort -u | while read -r line; do
 		symbol=$(sed -E 's/^(# )?(CONFIG_[A-Z0-9_]+).*/\2/' <<<"$line")
-		wanted=$(cat "${configs[@]}" | grep -E "^(# )?$symbol[ =]" | tail -n 1)
+		wanted=$(cat "${configs[@]}" | grep -E "^(# )?${symbol}[ =]" | tail -n 1)
 		case $wanted in
 		"# "* | *=n) grep -qE "^$symbol=" "$tree/.config" && echo "  $wanted" ;;
 		*) grep -qxF "$wanted" "$tree/.config" || echo "  $wanted" ;;

@@ -7,6 +7,7 @@
 #
 #   shell.sh <kernel build tree> <modules> <impl>
 set -euo pipefail
+# shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 usage="usage: shell.sh <kernel build tree> <modules> <impl>"

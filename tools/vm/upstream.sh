@@ -6,6 +6,7 @@
 #
 #   upstream.sh <kernel build tree>
 set -euo pipefail
+# shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 tree=${1:?usage: upstream.sh <kernel build tree>}
