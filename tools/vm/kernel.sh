@@ -40,7 +40,7 @@ if [ ! -f "$tree/.complete" ]; then
 	# A line every half minute: how far it is, by the objects that exist.
 	(while sleep 30; do
 		printf '    %s objects\n' "$(grep -cE '^  (CC|RUSTC|AS)' "$tree/build.log")" >&2
-	done) &
+	done) >/dev/null &
 	heartbeat=$!
 	trap 'kill "$heartbeat" 2>/dev/null' EXIT
 	kmake -j"$(nproc)" bzImage modules >"$tree/build.log" 2>&1 ||
