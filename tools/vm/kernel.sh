@@ -39,7 +39,7 @@ if [ ! -f "$tree/.complete" ]; then
 	say "building it: about 8 minutes on two cores, 11 with debugging"
 	# A line every half minute: how far it is, by the objects that exist.
 	(while sleep 30; do
-		printf '    %s objects\n' "$(grep -cE '^  (CC|RUSTC|AS)' "$tree/build.log")" >&2
+		printf '    %s objects\n' "$(grep -cE '^ +(CC|RUSTC|AS) ' "$tree/build.log" || true)" >&2
 	done) >/dev/null &
 	heartbeat=$!
 	trap 'kill "$heartbeat" 2>/dev/null' EXIT
