@@ -14,6 +14,7 @@ mod signature;
 mod devices;
 mod files;
 mod info_caps;
+#[cfg(CONFIG_VFIO_CONTAINER)]
 mod iommu_drivers;
 #[cfg(CONFIG_IOMMUFD)]
 mod iommufd;

@@ -30,7 +30,7 @@ use crate::{
             FopsTable,
             Inode, //
         },
-        iommu_driver::GroupKind,
+        group_kind::GroupKind,
         iommu_group::{
             DmaOwner,
             IommuGroup, //

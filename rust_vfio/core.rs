@@ -20,6 +20,8 @@ use kernel::{
     types::ScopeGuard, //
 };
 
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+use crate::device_cdev;
 use crate::{
     ffi::{
         chardev::{
@@ -34,12 +36,12 @@ use crate::{
             Lifecycle,
             RawDevice, //
         },
+        group_kind::GroupKind,
         ida::{
             Id,
             Ida,
             IdaLife, //
         },
-        iommu_driver::GroupKind,
         pseudo_fs,
         task::{
             self,
@@ -49,8 +51,8 @@ use crate::{
     group, noiommu,
 };
 
+pub(crate) mod bind_request;
 pub(crate) mod debugfs;
-pub(crate) mod device_file;
 pub(crate) mod device_set;
 pub(crate) mod dma;
 pub(crate) mod features;
@@ -58,6 +60,7 @@ pub(crate) mod info_caps;
 pub(crate) mod irqs;
 pub(crate) mod kvm;
 pub(crate) mod region_info;
+pub(crate) mod requests;
 pub(crate) mod session;
 
 /// The indices of devices. They are also the minors of the nodes that name a device directly.
@@ -73,6 +76,8 @@ const REQUEST_INTERVAL_MS: u32 = 10_000;
 pub(crate) struct Devices {
     _debugfs: debugfs::Root,
     _indices: IdaLife,
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    _nodes: device_cdev::Nodes,
     _class: Class,
     _sets: device_set::Sets,
 }
@@ -85,12 +90,17 @@ impl Devices {
     /// Called once, before anything else of this file, and the result is dropped when no device is
     /// left.
     pub(crate) unsafe fn init() -> Result<Self> {
+        #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+        let class = Class::with_nodes::<device_cdev::DeviceNode>(c"vfio-dev")?;
+        #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
         let class = Class::new(c"vfio-dev")?;
         CLASS.populate(class.handle());
         Ok(Self {
             // SAFETY: By the contract of this function.
             _sets: unsafe { device_set::Sets::init() },
             _class: class,
+            #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+            _nodes: device_cdev::Nodes::init()?,
             // SAFETY: As above.
             _indices: unsafe { INDICES.init() },
             _debugfs: debugfs::create_root(),
@@ -175,6 +185,11 @@ pub(crate) fn register(device: &Device, kind: GroupKind) -> Result {
         return Err(EINVAL);
     }
 
+    // SAFETY: The next step publishes the device.
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    unsafe {
+        device_cdev::add_node(device)
+    };
     device.publish()?;
     membership.dismiss();
     // Until here nobody can take a count, so a file cannot be opened in between.

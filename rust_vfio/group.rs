@@ -3,18 +3,22 @@
 //! Groups, `/dev/vfio/<n>`: the devices of one IOMMU group, which user space gets all or none of.
 //!
 //! A group exists while it has devices (`group/registry.rs` makes and forgets it). Its node can be
-//! opened by one file at a time, which puts the group into a container and takes device files out
-//! of it. A file that stays open after the last device is gone is a zombie: the group has lost its
-//! IOMMU group and answers `ENODEV`.
+//! opened by one file at a time, which puts the group into a container or an iommufd
+//! (`group/attachment.rs`) and takes device files out of it (`group/sessions.rs`). A file that
+//! stays open after the last device is gone is a zombie: the group has lost its IOMMU group and
+//! answers `ENODEV`.
 //!
 //! Locks, outer first: the registry's, [`GroupData::state`], the device set's; and, below the
 //! registry's only, [`GroupData::devices`]. [`GroupData::kvm`] is a spinlock of its own because
-//! KVM sets it under locks that are taken inside `state`; [`GroupData::session`] is one because
+//! KVM sets it under locks that are taken inside `state`; [`GroupData::active`] is one because
 //! drivers pin pages while the locks above are held.
 //!
 //! Corresponds to `drivers/vfio/group.c`; contract sections 1.6 to 1.8, 3.2.
 
-use core::mem::size_of;
+use core::{
+    mem::size_of,
+    num::NonZeroUsize, //
+};
 
 use kernel::{
     fs::{
@@ -25,28 +29,12 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        Arc,
         Mutex,
         SpinLock, //
     },
 };
 
 use crate::{
-    container::{
-        backend::Backend,
-        Container, //
-    },
-    core::{
-        device_file::{
-            self,
-            DeviceFile, //
-        },
-        kvm,
-        session::{
-            self,
-            SessionOwner, //
-        },
-    },
     ffi::{
         chardev::CharDevice,
         device::{
@@ -68,14 +56,11 @@ use crate::{
             FopsTable,
             Inode, //
         },
+        group_kind::GroupKind,
         ida::Id,
-        iommu_driver::GroupKind,
         iommu_group::IommuGroup,
         kvm::KvmPtr,
-        task::{
-            self,
-            Comm, //
-        },
+        task,
         uapi::UserAddr,
         uapi_structs::{
             GroupStatus,
@@ -86,8 +71,21 @@ use crate::{
     uapi, //
 };
 
+mod attachment;
+#[cfg(CONFIG_VFIO_CONTAINER)]
+mod container_use;
+pub(crate) mod device_file;
 mod registry;
+mod sessions;
 
+use attachment::Attachment;
+use sessions::Sessions;
+
+#[cfg(CONFIG_VFIO_CONTAINER)]
+pub(crate) use container_use::{
+    active_backend,
+    ActiveBackend, //
+};
 pub(crate) use registry::{
     is_noiommu,
     join,
@@ -118,9 +116,10 @@ pub(crate) struct GroupData {
     /// The virtual machine that KVM named; seen by devices that are opened later.
     #[pin]
     kvm: SpinLock<KvmPtr>,
-    /// The backend of the open devices, for their drivers to pin pages with.
+    /// The backend of the devices that are open through a container.
+    #[cfg(CONFIG_VFIO_CONTAINER)]
     #[pin]
-    session: SpinLock<Option<(Arc<Backend>, IommuGroup)>>,
+    active: SpinLock<container_use::Active>,
 }
 
 /// The list of devices, pinned inside its lock.
@@ -134,18 +133,21 @@ struct Devices {
 struct State {
     /// The IOMMU group; gone when the last device is.
     identity: Option<IommuGroup>,
-    /// The one file that is open.
-    opened: Option<OpenFile>,
-    /// The container that the group is in.
+    users: Users,
+    /// What the group was put into.
     attachment: Option<Attachment>,
+    /// The devices that are open through the group, perhaps by what it was in before.
+    sessions: Sessions,
 }
 
-/// A group's place in a container.
-struct Attachment {
-    container: Arc<Container>,
-    /// How many devices are open. They keep the group's file.
-    sessions: usize,
-    _file: Option<ARef<File>>,
+/// Which way the devices of a group are used: never two at once.
+enum Users {
+    /// None.
+    Nobody,
+    /// The file of the group, which hands them out.
+    GroupFile(OpenFile),
+    /// So many files of the devices' own nodes that are bound to an iommufd.
+    NodeFiles(NonZeroUsize),
 }
 
 impl State {
@@ -153,12 +155,23 @@ impl State {
         self.identity.as_ref().ok_or(ENODEV)
     }
 
-    /// Takes the group out of its container, if it is in one.
+    /// Takes the group out of whatever it is in.
     fn detach(&mut self) {
-        if let (Some(attachment), Some(identity)) = (self.attachment.take(), &self.identity) {
-            kernel::warn_on!(attachment.sessions > 0);
-            attachment.container.detach(identity);
+        kernel::warn_on!(self.sessions.need_container());
+        self.attachment = None;
+    }
+
+    /// The last device is gone: nothing of the IOMMU group may be used any more. An iommufd has
+    /// nothing of it.
+    fn lose_identity(&mut self) -> Option<IommuGroup> {
+        if self
+            .attachment
+            .as_ref()
+            .is_some_and(Attachment::is_container)
+        {
+            self.detach();
         }
+        self.identity.take()
     }
 }
 
@@ -170,8 +183,9 @@ impl GroupData {
             state <- new_mutex!(
                 State {
                     identity: Some(identity),
-                    opened: None,
+                    users: Users::Nobody,
                     attachment: None,
+                    sessions: Sessions::new(),
                 },
                 "vfio_group.group_lock"
             ),
@@ -180,7 +194,8 @@ impl GroupData {
                 "vfio_group.device_lock"
             ),
             kvm <- new_spinlock!(KvmPtr::none(), "vfio_group.kvm_ref_lock"),
-            session <- new_spinlock!(None, "vfio_group.session"),
+            #[cfg(CONFIG_VFIO_CONTAINER)]
+            active <- new_spinlock!(None, "vfio_group.active"),
         })
     }
 
@@ -220,29 +235,22 @@ impl GroupData {
         if state.attachment.is_some() {
             return Err(EINVAL);
         }
-        let identity = state.identity()?;
-        let container = Container::from_file(&file).ok_or(EBADFD)?;
-        self.check_rawio()?;
-        container.attach(identity, self.kind)?;
-        state.attachment = Some(Attachment {
-            container,
-            sessions: 0,
-            _file: None,
-        });
+        let attachment = Attachment::new(&file, self, state.identity()?)?;
+        state.attachment = Some(attachment);
         Ok(0)
     }
 
     /// UNSET_CONTAINER.
     fn unset_container(&self) -> Result<isize> {
         let mut state = self.state.lock();
-        match &state.attachment {
-            None => Err(EINVAL),
-            Some(attachment) if attachment.sessions > 0 => Err(EBUSY),
-            Some(_) => {
-                state.detach();
-                Ok(0)
-            }
+        if state.attachment.is_none() {
+            return Err(EINVAL);
         }
+        if state.sessions.need_container() {
+            return Err(EBUSY);
+        }
+        state.detach();
+        Ok(0)
     }
 
     /// The device that the user names, with a count of its registration.
@@ -297,94 +305,39 @@ impl Group {
         fd.fd_install(file);
         Ok(number)
     }
-
-    /// Opens a device and makes a file of it.
-    fn open_device(&self, device: Registered) -> Result<ARef<File>> {
-        let file = DeviceFile::new(device, self.into())?;
-        self.open_session(file.device())?;
-        // From here on releasing the file ends the session, also if the file cannot be made.
-        let file = DeviceFile::into_file(file)?;
-        if self.kind == GroupKind::NoIommu {
-            if let Some(opened) = device_file::from_file(&file) {
-                dev_warn!(
-                    opened.device().bus_device(),
-                    "vfio-noiommu: device opened by {}:{}\n",
-                    Comm::current(),
-                    task::current_pid(),
-                );
-            }
-        }
-        Ok(file)
-    }
-
-    fn open_session(&self, device: &Device) -> Result {
-        let mut state = self.state.lock();
-        if state.attachment.is_none() {
-            return Err(EINVAL);
-        }
-        let mut owner = Owner {
-            group: self,
-            state: &mut state,
-        };
-        let mut device = device.lock_set();
-        session::open(&mut device, &mut owner)
-    }
 }
 
-/// Ends a file's part of a device's session.
-pub(crate) fn close_device(group: &Group, device: &Device) {
+/// Keeps the group's file from being opened, for a file of a device's own node.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+pub(crate) struct Blocked(ARef<Group>);
+
+/// Blocks the group of a device.
+///
+/// # Errors
+///
+/// `EBUSY` if the group's file is open, `ENODEV` if the device has no group.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+pub(crate) fn block(device: &Device) -> Result<Blocked> {
+    let group = registry::of(device).ok_or(ENODEV)?;
     let mut state = group.state.lock();
-    let mut owner = Owner {
-        group,
-        state: &mut state,
+    let files = match state.users {
+        Users::GroupFile(_) => return Err(EBUSY),
+        Users::Nobody => NonZeroUsize::MIN,
+        Users::NodeFiles(files) => files.checked_add(1).ok_or(EMFILE)?,
     };
-    let mut device = device.lock_set();
-    session::close(&mut device, &mut owner);
+    state.users = Users::NodeFiles(files);
+    Ok(Blocked(group.into()))
 }
 
-/// A group whose lock is held, as the owner of the sessions of its devices.
-struct Owner<'a> {
-    group: &'a Group,
-    state: &'a mut State,
-}
-
-impl SessionOwner for Owner<'_> {
-    fn attach_kvm(&self, device: &Device) {
-        kvm::attach(device, &self.group.kvm.lock());
-    }
-
-    fn use_iommu(&mut self, device: &Device) -> Result {
-        let (Some(attachment), Some(identity)) = (&mut self.state.attachment, &self.state.identity)
-        else {
-            return Err(EINVAL);
-        };
-        let backend = attachment.container.backend()?;
-        self.group.check_rawio()?;
-        if attachment.sessions == 0 {
-            // SAFETY: The lock is held that the file's release takes, and the file is open: it
-            // carries this very call, or another device's session.
-            attachment._file = self.state.opened.map(|file| unsafe { file.get() });
-            *self.group.session.lock() = Some((backend.clone(), identity.clone()));
-        }
-        attachment.sessions += 1;
-        backend.register_device(device);
-        Ok(())
-    }
-
-    fn unuse_iommu(&mut self, device: &Device) {
-        let Some(attachment) = &mut self.state.attachment else {
-            return;
-        };
-        if let Ok(backend) = attachment.container.backend() {
-            backend.unregister_device(device);
-        }
-        attachment.sessions = attachment.sessions.saturating_sub(1);
-        if attachment.sessions == 0 {
-            // Neither may be dropped under the spinlock. The file's release takes this group's
-            // lock, but runs when the task returns to user space.
-            let session = self.group.session.lock().take();
-            drop(session);
-            attachment._file = None;
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        if let Users::NodeFiles(files) = state.users {
+            state.users = match NonZeroUsize::new(files.get() - 1) {
+                Some(files) => Users::NodeFiles(files),
+                None => Users::Nobody,
+            };
         }
     }
 }
@@ -399,19 +352,20 @@ impl FileOps for Group {
         let mut state = group.state.lock();
         state.identity()?;
         group.check_rawio()?;
-        if state.opened.is_some() {
-            return Err(EBUSY);
+        match state.users {
+            Users::Nobody => state.users = Users::GroupFile(OpenFile::new(file)),
+            Users::GroupFile(_) | Users::NodeFiles(_) => return Err(EBUSY),
         }
-        state.opened = Some(OpenFile::new(file));
         drop(state);
         Ok(group)
     }
 
     fn release(this: ARef<Group>) {
         let mut state = this.state.lock();
-        // Devices keep the file, so none is open.
+        // Devices that are open through a container keep the file, so none is; those that are open
+        // through an iommufd go on.
         state.detach();
-        state.opened = None;
+        state.users = Users::Nobody;
     }
 
     fn ioctl(this: &Group, cmd: u32, arg: UserAddr) -> Result<isize> {
@@ -423,18 +377,6 @@ impl FileOps for Group {
             _ => Err(ENOTTY),
         }
     }
-}
-
-/// The backend that translates for the open devices of the device's group, and the group as the
-/// backend knows it. Takes no lock but a spinlock.
-///
-/// # Errors
-///
-/// `EINVAL` if the device is not open through a container.
-pub(crate) fn session_backend(device: &Device) -> Result<(Arc<Backend>, IommuGroup)> {
-    let group = registry::of(device).ok_or(EINVAL)?;
-    let session = group.session.lock().clone();
-    session.ok_or(EINVAL)
 }
 
 /// Whether `file` is the file of the device's group.

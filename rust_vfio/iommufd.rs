@@ -12,13 +12,53 @@
 
 use kernel::prelude::*;
 
-use crate::ffi::{
-    device::Device,
-    iommufd::{
-        Binding,
-        Context, //
+use crate::{
+    core::session::Backing,
+    ffi::{
+        device::Device,
+        iommufd::{
+            Binding,
+            Context,
+            OwnedContext, //
+        },
     },
 };
+
+/// A device that its driver bound to a context, for as long as it is open.
+pub(crate) struct Bound {
+    id: u32,
+    context: OwnedContext,
+}
+
+impl Bound {
+    /// Lets the driver bind the device.
+    ///
+    /// # Errors
+    ///
+    /// The driver's errno, which is iommufd's.
+    pub(crate) fn new(device: &Device, context: OwnedContext) -> Result<Self> {
+        let id = device.driver_bind_iommufd(context.get())?;
+        Ok(Self { id, context })
+    }
+
+    /// The id of the device in the context.
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The context.
+    #[cfg(CONFIG_VFIO_GROUP)]
+    pub(crate) fn context(&self) -> &OwnedContext {
+        &self.context
+    }
+}
+
+impl Backing for Bound {
+    fn release(self, device: &Device) {
+        device.driver_unbind_iommufd();
+    }
+}
 
 /// The context that a device with DMA of its own is bound to.
 #[doc(alias = "vfio_iommufd_device_ictx")]

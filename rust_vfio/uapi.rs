@@ -20,6 +20,10 @@ pub(crate) const VFIO_GROUP_GET_DEVICE_FD: u32 = request(6);
 pub(crate) const VFIO_DEVICE_GET_REGION_INFO: u32 = request(8);
 pub(crate) const VFIO_DEVICE_FEATURE: u32 = request(17);
 pub(crate) const VFIO_DEVICE_BIND_IOMMUFD: u32 = request(18);
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+pub(crate) const VFIO_DEVICE_ATTACH_IOMMUFD_PT: u32 = request(19);
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+pub(crate) const VFIO_DEVICE_DETACH_IOMMUFD_PT: u32 = request(20);
 
 /// What GET_API_VERSION returns.
 pub(crate) const VFIO_API_VERSION: isize = 0;

@@ -18,7 +18,7 @@ use crate::{
             Device, //
         },
         device_set::DeviceSet,
-        iommu_driver::GroupKind, //
+        group_kind::GroupKind, //
     },
 };
 

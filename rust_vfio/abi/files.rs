@@ -5,20 +5,56 @@
 //! KVM finds these functions by name and calls them under a lock of its own, so none of them takes
 //! a lock under which KVM could be called.
 
-use core::ptr;
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+use core::pin::Pin;
 
 use kernel::fs::File;
 
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+use crate::device_cdev;
+use crate::ffi::{
+    bindings,
+    kvm::KvmPtr, //
+};
+#[cfg(CONFIG_VFIO_GROUP)]
 use crate::{
-    core::device_file,
     ffi::{
-        bindings,
         device::Device,
-        iommu_group::IommuGroup,
-        kvm::KvmPtr, //
+        iommu_group::IommuGroup, //
     },
     group, //
 };
+
+/// What a file of VFIO belongs to.
+enum Owner<'a> {
+    /// A group.
+    #[cfg(CONFIG_VFIO_GROUP)]
+    Group(&'a group::Group),
+    /// A device that was opened through its group.
+    #[cfg(CONFIG_VFIO_GROUP)]
+    GroupDevice(&'a group::device_file::DeviceFile),
+    /// A device that was opened by its node, and need not be bound.
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    Node(Pin<&'a device_cdev::NodeFile>),
+}
+
+/// What `file` belongs to, if it is one of VFIO's.
+fn owner(file: &File) -> Option<Owner<'_>> {
+    #[cfg(CONFIG_VFIO_GROUP)]
+    {
+        if let Some(group) = group::from_file(file) {
+            return Some(Owner::Group(group));
+        }
+        if let Some(device) = group::device_file::from_file(file) {
+            return Some(Owner::GroupDevice(device));
+        }
+    }
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    if let Some(node) = device_cdev::from_file(file) {
+        return Some(Owner::Node(node));
+    }
+    None
+}
 
 /// # Safety
 ///
@@ -34,8 +70,7 @@ unsafe fn borrow<'a>(file: *mut bindings::file) -> &'a File {
 #[no_mangle]
 unsafe extern "C" fn vfio_file_is_valid(file: *mut bindings::file) -> bool {
     // SAFETY: By the contract of this function.
-    let file = unsafe { borrow(file) };
-    group::from_file(file).is_some() || device_file::from_file(file).is_some()
+    owner(unsafe { borrow(file) }).is_some()
 }
 
 /// # Safety
@@ -44,12 +79,15 @@ unsafe extern "C" fn vfio_file_is_valid(file: *mut bindings::file) -> bool {
 #[no_mangle]
 unsafe extern "C" fn vfio_file_enforced_coherent(file: *mut bindings::file) -> bool {
     // SAFETY: By the contract of this function.
-    let file = unsafe { borrow(file) };
-    match (group::from_file(file), device_file::from_file(file)) {
-        (Some(group), _) => group.is_enforced_coherent(),
-        (None, Some(device)) => device.is_enforced_coherent(),
+    match owner(unsafe { borrow(file) }) {
+        #[cfg(CONFIG_VFIO_GROUP)]
+        Some(Owner::Group(group)) => group.is_enforced_coherent(),
+        #[cfg(CONFIG_VFIO_GROUP)]
+        Some(Owner::GroupDevice(device)) => device.is_enforced_coherent(),
+        #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+        Some(Owner::Node(node)) => node.is_enforced_coherent(),
         // Whatever it is, it does no DMA that VFIO let through.
-        (None, None) => true,
+        None => true,
     }
 }
 
@@ -59,11 +97,16 @@ unsafe extern "C" fn vfio_file_enforced_coherent(file: *mut bindings::file) -> b
 #[no_mangle]
 unsafe extern "C" fn vfio_file_set_kvm(file: *mut bindings::file, kvm: *mut bindings::kvm) {
     // SAFETY: By the contract of this function.
-    let file = unsafe { borrow(file) };
-    // A device file was opened through its group, which KVM knows too.
-    if let Some(group) = group::from_file(file) {
-        // SAFETY: By the contract of this function.
-        group.set_kvm(unsafe { KvmPtr::new(kvm) });
+    let (file, kvm) = unsafe { (borrow(file), KvmPtr::new(kvm)) };
+    match owner(file) {
+        #[cfg(CONFIG_VFIO_GROUP)]
+        Some(Owner::Group(group)) => group.set_kvm(kvm),
+        #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+        Some(Owner::Node(node)) => node.set_kvm(kvm),
+        // A device that was opened through its group is open already.
+        #[cfg(CONFIG_VFIO_GROUP)]
+        Some(Owner::GroupDevice(_)) => {}
+        None => {}
     }
 }
 
@@ -72,22 +115,24 @@ unsafe extern "C" fn vfio_file_set_kvm(file: *mut bindings::file, kvm: *mut bind
 /// # Safety
 ///
 /// The caller holds a reference to `file`.
+#[cfg(CONFIG_VFIO_GROUP)]
 #[no_mangle]
 unsafe extern "C" fn vfio_file_iommu_group(
     file: *mut bindings::file,
 ) -> *mut bindings::iommu_group {
     if !cfg!(CONFIG_SPAPR_TCE_IOMMU) {
-        return ptr::null_mut();
+        return core::ptr::null_mut();
     }
     // SAFETY: By the contract of this function.
     group::from_file(unsafe { borrow(file) })
         .and_then(|group| group.identity())
-        .map_or(ptr::null_mut(), IommuGroup::into_raw)
+        .map_or(core::ptr::null_mut(), IommuGroup::into_raw)
 }
 
 /// # Safety
 ///
 /// The caller holds a reference to `file`.
+#[cfg(CONFIG_VFIO_GROUP)]
 #[no_mangle]
 unsafe extern "C" fn vfio_file_is_group(file: *mut bindings::file) -> bool {
     // SAFETY: By the contract of this function.
@@ -97,6 +142,7 @@ unsafe extern "C" fn vfio_file_is_group(file: *mut bindings::file) -> bool {
 /// # Safety
 ///
 /// The caller holds a reference to `file`, and `device` is valid.
+#[cfg(CONFIG_VFIO_GROUP)]
 #[no_mangle]
 unsafe extern "C" fn vfio_file_has_dev(
     file: *mut bindings::file,
@@ -110,6 +156,10 @@ export! {
     vfio_file_is_valid,
     vfio_file_enforced_coherent,
     vfio_file_set_kvm,
+}
+
+#[cfg(CONFIG_VFIO_GROUP)]
+export! {
     vfio_file_iommu_group,
     vfio_file_is_group,
     vfio_file_has_dev,

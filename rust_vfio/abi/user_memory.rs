@@ -9,7 +9,7 @@ use crate::{
     ffi::{
         bindings,
         device::Device,
-        iommu_driver::{
+        user_dma::{
             DmaCopy,
             PinRequest, //
         }, //

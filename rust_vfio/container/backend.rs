@@ -15,9 +15,9 @@ use kernel::{
 use crate::{
     ffi::{
         device::Device,
+        group_kind::GroupKind,
         iommu_driver::{
             BackendState,
-            GroupKind,
             IommuDriver, //
         },
         iommu_group::IommuGroup,

@@ -2,15 +2,12 @@
 
 //! The user's memory, for drivers of emulated devices: pinned pages and copies by IOVA.
 //!
-//! The backend of the device's session does the work. It is reached through a spinlock of the
-//! group's only, because drivers call these functions with locks of their own and of the core held.
+//! The container's backend or iommufd does the work. Either is reached without a lock that sleeps,
+//! because drivers call these functions with locks of their own and of the core held.
 //!
 //! Corresponds to the end of `drivers/vfio/vfio_main.c`; contract section 4.5.
 
-use core::mem::size_of;
-
 use kernel::{
-    page::PAGE_SIZE,
     prelude::*,
     sync::atomic::{
         AtomicFlag,
@@ -18,19 +15,24 @@ use kernel::{
     }, //
 };
 
-use crate::{
-    ffi::{
-        device::Device,
-        iommu_driver::{
-            DmaCopy,
-            PinRequest, //
-        }, //
+#[cfg(CONFIG_IOMMUFD)]
+use crate::ffi::iommufd::Access;
+use crate::ffi::{
+    device::Device,
+    user_dma::{
+        DmaCopy,
+        PinRequest, //
     },
-    group, //
+};
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use crate::group::{
+    self,
+    ActiveBackend, //
 };
 
 /// Most pages that one call pins or unpins: as many pointers as fit into a page.
-const MAX_PAGES: usize = PAGE_SIZE / size_of::<usize>();
+#[cfg(CONFIG_VFIO_CONTAINER)]
+const MAX_PAGES: usize = kernel::page::PAGE_SIZE / size_of::<usize>();
 
 /// Whether the device is open, which a driver must see to; warns once.
 fn is_open(device: &Device) -> bool {
@@ -40,12 +42,47 @@ fn is_open(device: &Device) -> bool {
     open
 }
 
+/// Who finds the user's memory for an open device.
+enum Memory {
+    /// The backend of the container that the device's group is in.
+    #[cfg(CONFIG_VFIO_CONTAINER)]
+    Container(ActiveBackend),
+    /// The address space that is attached to the device.
+    #[cfg(CONFIG_IOMMUFD)]
+    Iommufd(Access),
+}
+
+/// Who finds the user's memory for the device.
+///
+/// # Errors
+///
+/// `EINVAL` if nobody does.
+fn memory(device: &Device) -> Result<Memory> {
+    // The device has this only while its session is one of iommufd, whatever became of its group.
+    #[cfg(CONFIG_IOMMUFD)]
+    if let Some(access) = device.peek_iommufd_access() {
+        return Ok(Memory::Iommufd(access));
+    }
+    #[cfg(CONFIG_VFIO_CONTAINER)]
+    if let Some(active) = group::active_backend(device) {
+        return Ok(Memory::Container(active));
+    }
+    Err(EINVAL)
+}
+
+/// Whether a container takes a request for so many pages.
+#[cfg(CONFIG_VFIO_CONTAINER)]
+fn is_acceptable(count: i32) -> bool {
+    matches!(usize::try_from(count), Ok(count) if count <= MAX_PAGES)
+}
+
 /// Pins pages of the user and returns how many.
 ///
 /// # Errors
 ///
 /// `EINVAL` for an empty request, a device that is not open, a driver that cannot be told of
-/// unmapped IOVAs, or a device without a container; `E2BIG`; `ENOTTY`; the backend's errno.
+/// unmapped IOVAs, or a device without access to memory; `E2BIG`; `ENOTTY`; the errno of the
+/// backend or of iommufd.
 pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
     if request.has_no_array() || request.count() == 0 || !is_open(device) {
         return Err(EINVAL);
@@ -53,12 +90,14 @@ pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
     if !device.driver_has_dma_unmap() {
         return Err(EINVAL);
     }
-    let (backend, identity) = group::session_backend(device)?;
-    match usize::try_from(request.count()) {
-        Ok(count) if count <= MAX_PAGES => {}
-        _ => return Err(E2BIG),
+    match memory(device)? {
+        #[cfg(CONFIG_VFIO_CONTAINER)]
+        Memory::Container(_) if !is_acceptable(request.count()) => Err(E2BIG),
+        #[cfg(CONFIG_VFIO_CONTAINER)]
+        Memory::Container(active) => active.driver()?.pin_pages(active.group(), request),
+        #[cfg(CONFIG_IOMMUFD)]
+        Memory::Iommufd(access) => access.pin_pages(request),
     }
-    backend.driver()?.pin_pages(&identity, request)
 }
 
 /// Unpins `count` pages from IOVA `iova` on.
@@ -66,15 +105,19 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
     if !is_open(device) || kernel::warn_on!(!device.driver_has_dma_unmap()) {
         return;
     }
-    let Ok((backend, _)) = group::session_backend(device) else {
-        return;
-    };
-    let valid = matches!(usize::try_from(count), Ok(count) if count > 0 && count <= MAX_PAGES);
-    if kernel::warn_on!(!valid) {
-        return;
-    }
-    if let Ok(driver) = backend.driver() {
-        driver.unpin_pages(iova, count);
+    match memory(device) {
+        #[cfg(CONFIG_VFIO_CONTAINER)]
+        Ok(Memory::Container(active)) => {
+            if kernel::warn_on!(count == 0 || !is_acceptable(count)) {
+                return;
+            }
+            if let Ok(driver) = active.driver() {
+                driver.unpin_pages(iova, count);
+            }
+        }
+        #[cfg(CONFIG_IOMMUFD)]
+        Ok(Memory::Iommufd(access)) => access.unpin_pages(iova, count),
+        Err(_) => {}
     }
 }
 
@@ -82,12 +125,16 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
 ///
 /// # Errors
 ///
-/// `EINVAL` for an empty request, a device that is not open or has no container; `ENOTTY`; the
-/// backend's errno.
+/// `EINVAL` for an empty request, a device that is not open or has no access to memory; `ENOTTY`;
+/// the errno of the backend or of iommufd.
 pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result {
     if copy.is_empty() || !is_open(device) {
         return Err(EINVAL);
     }
-    let (backend, _) = group::session_backend(device)?;
-    backend.driver()?.dma_rw(copy)
+    match memory(device)? {
+        #[cfg(CONFIG_VFIO_CONTAINER)]
+        Memory::Container(active) => active.driver()?.dma_rw(copy),
+        #[cfg(CONFIG_IOMMUFD)]
+        Memory::Iommufd(access) => access.rw(copy),
+    }
 }

@@ -2,21 +2,25 @@
 
 //! Open sessions: what the first file of a device sets up and the last one takes down.
 //!
-//! A session holds the module of the bus driver, a use of the IOMMU behind the device's group, the
-//! virtual machine that KVM named, and the driver's open state. It has no object of its own: it
-//! exists while `open_count` is not 0, and what it holds is found again from the device when it
-//! ends.
+//! A [`Session`] holds the module of the bus driver, the way in which the device reaches memory
+//! ([`Backing`]), the virtual machine that KVM named, and the driver's open state. Whoever began it
+//! keeps it until it ends, so that a session ends as it began, whatever happened to the group
+//! meanwhile (contract 3.4 [L], R-38).
 //!
-//! Everything here runs under the lock of the device's set, and under the lock of its group.
+//! A device has one session at a time, and `open_count` files share it; drivers read that number.
+//! Everything here runs under the lock of the device's set.
 //!
 //! Corresponds to `vfio_df_open()` and `vfio_df_close()`; contract section 3.4.
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        AtomicFlag,
-        Relaxed, //
-    }, //
+    sync::{
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
+        SpinLock, //
+    },
 };
 
 use crate::{
@@ -26,81 +30,116 @@ use crate::{
             Device,
             OpenState, //
         },
-        driver_ops::ModuleRef, //
+        driver_ops::ModuleRef,
+        kvm::KvmPtr, //
     },
 };
 
-/// Who provides what a session needs from outside: the device's group.
-///
-/// The functions are called under the lock of the device's set.
-pub(crate) trait SessionOwner {
-    /// Lets the device's driver see the virtual machine, if KVM named one.
-    fn attach_kvm(&self, device: &Device);
+/// How an open device reaches memory.
+pub(crate) trait Backing: Sized {
+    /// Undoes what was set up for the device, after its driver closed it.
+    fn release(self, device: &Device);
+}
 
-    /// Readies the IOMMU for a device that is about to be opened.
+/// An open device. It must be ended, not dropped.
+#[must_use]
+pub(crate) struct Session<B> {
+    backing: B,
+    _module: ModuleRef,
+}
+
+impl<B: Backing> Session<B> {
+    /// Opens a device for one file.
+    ///
+    /// The driver sees the virtual machine that `kvm` names, and can reach memory as `back` sets
+    /// it up.
     ///
     /// # Errors
     ///
-    /// The open fails with the error.
-    fn use_iommu(&mut self, device: &Device) -> Result;
+    /// `EINVAL` if the device is open, and then nothing of it has changed; `ENODEV` if the bus
+    /// driver's module is on its way out; what `back` or the driver's `open_device` returned.
+    pub(crate) fn begin(
+        state: &mut OpenState<'_>,
+        kvm: &SpinLock<KvmPtr>,
+        back: impl FnOnce(&Device) -> Result<B>,
+    ) -> Result<Self> {
+        if state.open_count() > 0 {
+            return Err(EINVAL);
+        }
+        let device = state.device();
+        // The driver counts itself as open from here on: it may pin pages while it opens.
+        state.set_open_count(1);
+        kvm::attach(device, &kvm.lock());
+        Self::open(device, back).inspect_err(|_| {
+            state.set_open_count(0);
+            kvm::detach(device);
+        })
+    }
 
-    /// The opposite of [`SessionOwner::use_iommu`].
-    fn unuse_iommu(&mut self, device: &Device);
+    fn open(device: &Device, back: impl FnOnce(&Device) -> Result<B>) -> Result<Self> {
+        let module = device.pin_bus_driver()?;
+        let backing = back(device)?;
+        if let Err(e) = device.driver_open() {
+            backing.release(device);
+            return Err(e);
+        }
+        Ok(Self {
+            backing,
+            _module: module,
+        })
+    }
+
+    /// Closes the device, of which no file is left.
+    pub(crate) fn end(self, state: &mut OpenState<'_>) {
+        let device = state.device();
+        device.driver_close();
+        self.backing.release(device);
+        state.clear_precopy_info_v2();
+        drop(self._module);
+        state.set_open_count(0);
+        kvm::detach(device);
+    }
+
+    /// How the device reaches memory.
+    pub(crate) fn backing(&self) -> &B {
+        &self.backing
+    }
 }
 
-/// Adds a file to the device's session, which the first file begins.
+/// Adds a file to the session.
 ///
 /// # Errors
 ///
-/// `ENODEV` if the bus driver's module is on its way out, what the owner or the driver's
-/// `open_device` returned.
-pub(crate) fn open(state: &mut OpenState<'_>, owner: &mut impl SessionOwner) -> Result {
-    let count = state.open_count();
-    // The driver counts itself as open from here on: it may pin pages while it opens.
-    state.set_open_count(count.checked_add(1).ok_or(EMFILE)?);
-    if count == 0 {
-        owner.attach_kvm(state.device());
-        if let Err(e) = begin(state.device(), owner) {
-            state.set_open_count(0);
-            kvm::detach(state.device());
-            return Err(e);
+/// `EMFILE` if there are too many to count.
+#[cfg(CONFIG_VFIO_GROUP)]
+pub(crate) fn join(state: &mut OpenState<'_>) -> Result {
+    let count = state.open_count().checked_add(1).ok_or(EMFILE)?;
+    state.set_open_count(count);
+    Ok(())
+}
+
+/// Takes a file from the session, unless it is the last one: then the session must be ended.
+#[cfg(CONFIG_VFIO_GROUP)]
+pub(crate) fn leave(state: &mut OpenState<'_>) -> Left {
+    match state.open_count() {
+        0 => {
+            static WARNED: AtomicFlag = AtomicFlag::new(false);
+            kernel::warn_on!(!WARNED.xchg(true, Relaxed));
+            Left::Files
+        }
+        1 => Left::Nobody,
+        count => {
+            state.set_open_count(count - 1);
+            Left::Files
         }
     }
-    Ok(())
 }
 
-fn begin(device: &Device, owner: &mut impl SessionOwner) -> Result {
-    let module = device.pin_bus_driver()?;
-    owner.use_iommu(device)?;
-    if let Err(e) = device.driver_open() {
-        owner.unuse_iommu(device);
-        return Err(e);
-    }
-    // `end` gives it back.
-    module.keep();
-    Ok(())
-}
-
-/// Takes a file from the device's session, which ends with the last one.
-pub(crate) fn close(state: &mut OpenState<'_>, owner: &mut impl SessionOwner) {
-    let Some(left) = state.open_count().checked_sub(1) else {
-        static WARNED: AtomicFlag = AtomicFlag::new(false);
-        kernel::warn_on!(!WARNED.xchg(true, Relaxed));
-        return;
-    };
-    if left == 0 {
-        end(state, owner);
-    }
-    state.set_open_count(left);
-    if left == 0 {
-        kvm::detach(state.device());
-    }
-}
-
-fn end(state: &mut OpenState<'_>, owner: &mut impl SessionOwner) {
-    state.device().driver_close();
-    owner.unuse_iommu(state.device());
-    state.clear_precopy_info_v2();
-    // SAFETY: `begin` kept it for this session, and an open device keeps its bus driver bound.
-    drop(unsafe { ModuleRef::from_kept(state.device()) });
+/// What is left of a session when a file goes.
+#[cfg(CONFIG_VFIO_GROUP)]
+pub(crate) enum Left {
+    /// Other files.
+    Files,
+    /// None: the session must be ended.
+    Nobody,
 }

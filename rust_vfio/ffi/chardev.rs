@@ -38,8 +38,19 @@ use super::{
 const MINORBITS: u32 = 20;
 
 /// All 2^20 minors of a major that the kernel chose. Dropping it gives them back.
-pub(crate) struct Region {
+pub(crate) struct Region(RegionHandle);
+
+/// A region that somebody else owns.
+#[derive(Clone, Copy)]
+pub(crate) struct RegionHandle {
     first: bindings::dev_t,
+}
+
+impl RegionHandle {
+    /// The device number of `minor`.
+    pub(crate) fn devt(self, minor: u32) -> bindings::dev_t {
+        self.first | minor
+    }
 }
 
 impl Region {
@@ -50,19 +61,19 @@ impl Region {
         to_result(unsafe {
             bindings::alloc_chrdev_region(&mut first, 0, 1 << MINORBITS, name.as_char_ptr())
         })?;
-        Ok(Self { first })
+        Ok(Self(RegionHandle { first }))
     }
 
-    /// The device number of `minor` in this region.
-    pub(crate) fn devt(&self, minor: u32) -> bindings::dev_t {
-        self.first | minor
+    /// The region, for making nodes. It must not be used when `self` is gone.
+    pub(crate) fn handle(&self) -> RegionHandle {
+        self.0
     }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: The region was registered with these values.
-        unsafe { bindings::unregister_chrdev_region(self.first, 1 << MINORBITS) };
+        unsafe { bindings::unregister_chrdev_region(self.0.first, 1 << MINORBITS) };
     }
 }
 

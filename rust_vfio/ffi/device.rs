@@ -108,12 +108,14 @@ impl Device {
     }
 
     /// Makes the device visible in `/sys`.
+    #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
     pub(crate) fn publish(&self) -> Result {
         // SAFETY: The device is initialised and named.
         to_result(unsafe { bindings::device_add(self.own_device()) })
     }
 
     /// Takes the device out of `/sys`.
+    #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
     pub(crate) fn unpublish(&self) {
         // SAFETY: The device was published.
         unsafe { bindings::device_del(self.own_device()) };
@@ -143,13 +145,13 @@ impl Device {
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     pub(crate) fn mark_noiommu(&self) {
         // SAFETY: Nobody else sees the device yet, so the other bits of the byte do not change.
-        unsafe { (*self.as_raw()).set_noiommu(1) };
+        unsafe { bindings::vfio_device::set_noiommu_raw(self.as_raw(), 1) };
     }
 
     /// Whether [`Device::mark_noiommu`] was called.
     pub(crate) fn is_marked_noiommu(&self) -> bool {
         // SAFETY: The bit is written before the device is registered only.
-        unsafe { (*self.as_raw()).noiommu() != 0 }
+        unsafe { bindings::vfio_device::noiommu_raw(self.as_raw()) != 0 }
     }
 
     /// The pointer that `vfio_device.group` holds. Its type is the group layer's business.
@@ -339,9 +341,9 @@ pub(crate) struct OpenState<'a> {
     _guard: Guard<'a, (), MutexBackend>,
 }
 
-impl OpenState<'_> {
+impl<'a> OpenState<'a> {
     /// The device.
-    pub(crate) fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &'a Device {
         self.device
     }
 

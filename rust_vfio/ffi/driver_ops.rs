@@ -30,7 +30,7 @@ fn value(ret: isize) -> Result<isize> {
 
 impl Device {
     /// The table. It belongs to the driver, which outlives the device.
-    fn ops(&self) -> &bindings::vfio_device_ops {
+    pub(super) fn ops(&self) -> &bindings::vfio_device_ops {
         // SAFETY: `ops` is set when the device is allocated and never changes.
         unsafe { &*(*self.as_raw()).ops }
     }
@@ -224,22 +224,6 @@ impl ModuleRef {
     pub(crate) unsafe fn get(module: *mut bindings::module) -> Option<Self> {
         // SAFETY: By the contract of this function.
         unsafe { bindings::try_module_get(module) }.then(|| Self(module))
-    }
-
-    /// Keeps the reference; [`ModuleRef::from_kept`] finds it again.
-    pub(crate) fn keep(self) {
-        core::mem::forget(self);
-    }
-
-    /// The reference on the bus driver of `device` that [`ModuleRef::keep`] left behind.
-    ///
-    /// # Safety
-    ///
-    /// Once for each reference of [`Device::pin_bus_driver`] that was kept, before the bus driver
-    /// is unbound.
-    pub(crate) unsafe fn from_kept(device: &Device) -> Self {
-        // SAFETY: By the contract of this function.
-        Self(unsafe { (*(*device.bus_device_raw()).driver).owner })
     }
 }
 

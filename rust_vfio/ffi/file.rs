@@ -60,10 +60,33 @@ pub(crate) fn device_file<T: FileOps<Ptr = KBox<T>>>(
         };
     // SAFETY: `private` is a `KBox<T>`, which the new file owns and nobody has taken back.
     let device = device(unsafe { KBox::<T>::borrow(private) });
-    // SAFETY: The file is new and not yet visible; the device's inode outlives its files.
-    unsafe { (*file).f_mapping = (*(*device.as_raw()).inode).i_mapping };
+    // SAFETY: The file is new and not yet visible.
+    unsafe { set_mapping(file, device) };
     // SAFETY: `anon_inode_getfile_fmode()` returned a reference.
     Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file).cast::<File>()) })
+}
+
+/// Lets all files of a device share one address space, so that its driver can take back every
+/// mapping of the device's memory at once.
+///
+/// # Safety
+///
+/// `file` must be valid and seen by nobody else yet. It must keep the device.
+unsafe fn set_mapping(file: *mut bindings::file, device: &Device) {
+    // SAFETY: By the contract of this function; the device's inode outlives its files.
+    unsafe { (*file).f_mapping = (*(*device.as_raw()).inode).i_mapping };
+}
+
+/// Gives a file that is being opened the address space of the device.
+///
+/// # Safety
+///
+/// To be called while a node is being opened, with the file that is being opened, which must keep
+/// the device if opening it succeeds.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+pub(crate) unsafe fn share_mapping(file: &File, device: &Device) {
+    // SAFETY: By the contract of this function nobody else sees the file.
+    unsafe { set_mapping(file.as_ptr(), device) };
 }
 
 /// A file that is known to be open, without a reference to it.

@@ -56,7 +56,7 @@ pub(crate) trait FileOps: Sized + 'static {
     /// What `private_data` owns.
     type Ptr: ForeignOwnable + Send + Sync;
 
-    /// A character device is opened. Types whose files are created ready-made have no `open`.
+    /// A character device is opened. Nobody else sees `file` yet. Types whose files are created ready-made have no `open`.
     fn open(_inode: &Inode, _file: &File) -> Result<Self::Ptr> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

@@ -19,20 +19,14 @@ use super::{
     bindings,
     device::Device,
     driver_ops::ModuleRef,
+    group_kind::GroupKind,
     iommu_group::IommuGroup,
-    uapi::UserAddr, //
+    uapi::UserAddr,
+    user_dma::{
+        DmaCopy,
+        PinRequest, //
+    },
 };
-
-/// How the DMA of a group's devices is translated.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GroupKind {
-    /// By an IOMMU.
-    Iommu,
-    /// In software, by the driver of an emulated device.
-    Emulated,
-    /// Not at all.
-    NoIommu,
-}
 
 impl From<GroupKind> for bindings::vfio_group_type {
     fn from(kind: GroupKind) -> Self {
@@ -230,89 +224,6 @@ impl BackendState {
         let rw = self.ops().dma_rw.ok_or(ENOTTY)?;
         // SAFETY: The state is live, and the buffer as long as the request says.
         to_result(unsafe { rw(self.data, copy.iova, copy.data, copy.len, copy.write) })
-    }
-}
-
-/// What a driver asks to pin.
-///
-/// # Invariants
-///
-/// `pages` is null or has room for `count` pointers.
-pub(crate) struct PinRequest {
-    iova: u64,
-    count: i32,
-    prot: i32,
-    pages: *mut *mut bindings::page,
-}
-
-impl PinRequest {
-    /// Pages from IOVA `iova` on, to be accessed as `prot` says.
-    ///
-    /// # Safety
-    ///
-    /// `pages` must be null or have room for `count` pointers.
-    pub(crate) unsafe fn new(
-        iova: u64,
-        count: i32,
-        prot: i32,
-        pages: *mut *mut bindings::page,
-    ) -> Self {
-        // INVARIANT: By the contract of this function.
-        Self {
-            iova,
-            count,
-            prot,
-            pages,
-        }
-    }
-
-    /// How many pages, as the driver said it: perhaps a negative number.
-    pub(crate) fn count(&self) -> i32 {
-        self.count
-    }
-
-    /// Whether there is nowhere to put the pages.
-    pub(crate) fn has_no_array(&self) -> bool {
-        self.pages.is_null()
-    }
-}
-
-/// What a driver asks to copy from or to the user's memory.
-///
-/// # Invariants
-///
-/// `data` is null or valid for `len` bytes, for writing unless `write`.
-pub(crate) struct DmaCopy {
-    iova: u64,
-    data: *mut kernel::ffi::c_void,
-    len: usize,
-    write: bool,
-}
-
-impl DmaCopy {
-    /// `len` bytes at IOVA `iova`: to the user if `write`, else from there.
-    ///
-    /// # Safety
-    ///
-    /// `data` must be null or valid for `len` bytes, for writing unless `write`.
-    pub(crate) unsafe fn new(
-        iova: u64,
-        data: *mut kernel::ffi::c_void,
-        len: usize,
-        write: bool,
-    ) -> Self {
-        // INVARIANT: By the contract of this function.
-        Self {
-            iova,
-            data,
-            len,
-            write,
-        }
-    }
-
-    /// Whether there is nothing to copy.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.data.is_null() || self.len == 0
     }
 }
 

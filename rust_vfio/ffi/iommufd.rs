@@ -19,6 +19,7 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    fs::File,
     prelude::*, //
 };
 
@@ -63,6 +64,101 @@ impl Context {
             bindings::iommu_group_put(group);
             Ok(has_group)
         }
+    }
+}
+
+/// A counted reference to a context; dropping it gives the reference back.
+#[derive(PartialEq, Eq)]
+pub(crate) struct OwnedContext(Context);
+
+// SAFETY: Contexts are counted atomically and have locks of their own.
+unsafe impl Send for OwnedContext {}
+// SAFETY: As above.
+unsafe impl Sync for OwnedContext {}
+
+impl OwnedContext {
+    /// The context behind a descriptor of the calling process.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if there is no such descriptor, `EBADFD` if it is something else.
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    pub(crate) fn from_fd(fd: i32) -> Result<Self> {
+        // SAFETY: Any number may be asked for.
+        Self::from_counted(unsafe { bindings::iommufd_ctx_from_fd(fd) })
+    }
+
+    /// The context that `file` stands for.
+    ///
+    /// # Errors
+    ///
+    /// `EBADFD` if it is something else.
+    #[cfg(CONFIG_VFIO_GROUP)]
+    pub(crate) fn from_file(file: &File) -> Result<Self> {
+        // SAFETY: The file is valid.
+        Self::from_counted(unsafe { bindings::iommufd_ctx_from_file(file.as_ptr()) })
+    }
+
+    fn from_counted(context: *mut bindings::iommufd_ctx) -> Result<Self> {
+        let context = NonNull::new(from_err_ptr(context)?).ok_or(EBADFD)?;
+        Ok(Self(Context(context)))
+    }
+
+    /// The context, for as long as this reference lives.
+    pub(crate) fn get(&self) -> Context {
+        self.0
+    }
+}
+
+impl Clone for OwnedContext {
+    fn clone(&self) -> Self {
+        // SAFETY: This value owns a reference.
+        unsafe { bindings::iommufd_ctx_get(self.0.as_raw()) };
+        Self(self.0)
+    }
+}
+
+impl Drop for OwnedContext {
+    fn drop(&mut self) {
+        // SAFETY: This value owns a reference.
+        unsafe { bindings::iommufd_ctx_put(self.0.as_raw()) };
+    }
+}
+
+/// What a context does for users of containers: one address space that requests without an id
+/// mean, or none, if nothing translates.
+#[cfg(CONFIG_VFIO_GROUP)]
+impl Context {
+    /// The id of the address space for users of containers.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if there is none.
+    pub(crate) fn compat_ioas(self) -> Result<u32> {
+        let mut id = 0;
+        // SAFETY: The context is valid, and `id` for the call.
+        to_result(unsafe { bindings::iommufd_vfio_compat_ioas_get_id(self.as_raw(), &mut id) })?;
+        Ok(id)
+    }
+
+    /// Makes that address space unless there is one.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if nothing translates, `ENOMEM`.
+    pub(crate) fn ensure_compat_ioas(self) -> Result {
+        // SAFETY: The context is valid.
+        to_result(unsafe { bindings::iommufd_vfio_compat_ioas_create(self.as_raw()) })
+    }
+
+    /// Notes that nothing translates.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is such an address space.
+    pub(crate) fn set_no_iommu(self) -> Result {
+        // SAFETY: The context is valid.
+        to_result(unsafe { bindings::iommufd_vfio_compat_set_no_iommu(self.as_raw()) })
     }
 }
 
@@ -168,6 +264,20 @@ unsafe extern "C" fn unmap(data: *mut c_void, iova: usize, length: usize) {
 }
 
 impl Access {
+    /// The access at `ptr`, or none if it is null.
+    ///
+    /// # Safety
+    ///
+    /// An access at `ptr` must stay valid while the result is used.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::iommufd_access) -> Option<Self> {
+        NonNull::new(ptr).map(Self)
+    }
+
+    /// The C object.
+    pub(super) fn as_raw(self) -> *mut bindings::iommufd_access {
+        self.0.as_ptr()
+    }
+
     /// Binds the device.
     ///
     /// # Errors
@@ -258,14 +368,14 @@ impl Device {
     /// Whether something is attached for requests without a PASID.
     pub(crate) fn is_iommufd_attached(&self) -> bool {
         // SAFETY: The lock of the set is held.
-        unsafe { (*self.as_raw()).iommufd_attached() != 0 }
+        unsafe { bindings::vfio_device::iommufd_attached_raw(self.as_raw()) != 0 }
     }
 
     /// Notes whether something is attached.
     pub(crate) fn set_iommufd_attached(&self, attached: bool) {
         // SAFETY: The lock of the set is held, which also protects the other bits of the byte that
         // change.
-        unsafe { (*self.as_raw()).set_iommufd_attached(attached.into()) };
+        unsafe { bindings::vfio_device::set_iommufd_attached_raw(self.as_raw(), attached.into()) };
     }
 
     /// The lowest PASID from `from` on for which something is attached.

@@ -19,6 +19,11 @@ use kernel::{
     uaccess::UserSlice, //
 };
 
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+use super::bindings;
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+use kernel::error::to_result;
+
 /// A structure of the user ABI.
 ///
 /// # Safety
@@ -87,6 +92,27 @@ impl UserAddr {
         self.slice(len).reader().read_slice(bytes)?;
         // SAFETY: Every byte is initialised, and a `UapiStruct` is valid for every bit pattern.
         Ok(unsafe { value.assume_init() })
+    }
+
+    /// Reads a `T` that may have grown since the caller was built, or since this was: what the
+    /// caller lacks of it is zero, and what the caller has behind it must be zero.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be read, `E2BIG` if one behind the `T` is not zero.
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    #[doc(alias = "copy_struct_from_user")]
+    pub(crate) fn read_extensible<T: UapiStruct>(self, len: usize) -> Result<T> {
+        let behind = len.saturating_sub(size_of::<T>());
+        if behind > 0 {
+            let behind_addr = self.offset(size_of::<T>()).as_mut_ptr();
+            // SAFETY: The function checks the addresses.
+            match unsafe { bindings::check_zeroed_user(behind_addr.cast(), behind) } {
+                0 => return Err(E2BIG),
+                ret => to_result(ret)?,
+            }
+        }
+        self.read_prefix(len)
     }
 
     /// Writes a whole `T`.

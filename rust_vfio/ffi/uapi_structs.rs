@@ -4,6 +4,15 @@
 
 use super::uapi::UapiStruct;
 
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+pub(crate) use super::bindings::{
+    vfio_device_attach_iommufd_pt as AttachIommufdPt,
+    vfio_device_bind_iommufd as BindIommufd,
+    vfio_device_detach_iommufd_pt as DetachIommufdPt,
+    VFIO_DEVICE_ATTACH_PASID as ATTACH_PASID,
+    VFIO_DEVICE_BIND_FLAG_TOKEN as BIND_FLAG_TOKEN,
+    VFIO_DEVICE_DETACH_PASID as DETACH_PASID, //
+};
 pub(crate) use super::bindings::{
     vfio_group_status as GroupStatus,
     vfio_region_info as RegionInfo,
@@ -17,3 +26,19 @@ unsafe impl UapiStruct for GroupStatus {}
 
 // SAFETY: Four integers of 32 bits and two of 64, without padding.
 unsafe impl UapiStruct for RegionInfo {}
+
+// SAFETY: Bytes.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+unsafe impl UapiStruct for [u8; 16] {}
+
+// SAFETY: Four integers of 32 bits and one of 64, without padding.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+unsafe impl UapiStruct for BindIommufd {}
+
+// SAFETY: Four integers of 32 bits.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+unsafe impl UapiStruct for AttachIommufdPt {}
+
+// SAFETY: Three integers of 32 bits.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+unsafe impl UapiStruct for DetachIommufdPt {}

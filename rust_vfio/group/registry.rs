@@ -25,11 +25,11 @@ use crate::{
             Region, //
         },
         device::Device,
+        group_kind::GroupKind,
         ida::{
             Ida,
             IdaLife, //
         },
-        iommu_driver::GroupKind,
         iommu_group::IommuGroup, //
     },
     noiommu, //
@@ -173,7 +173,7 @@ impl Registry {
         self.entries.reserve(1, GFP_KERNEL)?;
         let group = Group::new(
             nodes.class.handle(),
-            nodes.region.devt(minor.value()),
+            nodes.region.handle().devt(minor.value()),
             &FOPS,
             GroupData::new(minor, kind, identity.clone()),
         )?;
@@ -224,11 +224,7 @@ pub(crate) fn leave(device: &Device) {
     };
     kernel::warn_on!(!entry.group.devices.lock().list.is_empty());
     entry.group.unpublish();
-    let identity = {
-        let mut state = entry.group.state.lock();
-        state.detach();
-        state.identity.take()
-    };
+    let identity = entry.group.state.lock().lose_identity();
     // The last references may go only when both locks are free.
     drop(registry);
     drop(identity);

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device files: what user space reads, writes, maps and controls.
+//! Files of devices that were opened through their group.
 //!
-//! Nearly everything is passed on to the driver. The core answers GET_REGION_INFO and the feature
-//! ioctl, and keeps the device powered during an ioctl. No lock is held while a driver runs: it
-//! serialises itself (contract 2.3).
+//! Such a file is part of an open session from the start. It owns one count of the device's
+//! registration, so that unregistration waits for it, and its group, which ends the session.
 //!
-//! A file owns one count of the device's registration, so that unregistration waits for it, and
-//! its group, through which the session is closed.
-//!
-//! Corresponds to `vfio_device_fops` in `drivers/vfio/vfio_main.c`; contract section 3.3.
+//! Corresponds to `vfio_device_fops` in `drivers/vfio/vfio_main.c`, for files with a group;
+//! contract section 3.3.
 
 use kernel::{
     alloc::KBox,
@@ -19,10 +16,11 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+use super::Group;
 use crate::{
     core::{
-        features,
-        region_info, //
+        bind_request::BindRequest,
+        requests, //
     },
     ffi::{
         device::{
@@ -39,17 +37,13 @@ use crate::{
         task::Awake,
         uapi::UserAddr, //
     },
-    group::{
-        self,
-        Group, //
-    },
     uapi, //
 };
 
-/// The table of device files.
+/// The table of these files.
 static FOPS: FopsTable<DeviceFile> = FopsTable::new();
 
-/// What a device file owns. It is part of an open session; its release takes it out.
+/// What such a file owns. It is part of an open session; its release takes it out.
 pub(crate) struct DeviceFile {
     device: Registered,
     group: ARef<Group>,
@@ -61,12 +55,12 @@ impl DeviceFile {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(device: Registered, group: ARef<Group>) -> Result<KBox<Self>> {
+    pub(super) fn new(device: Registered, group: ARef<Group>) -> Result<KBox<Self>> {
         Ok(KBox::new(Self { device, group }, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The device.
-    pub(crate) fn device(&self) -> &Device {
+    pub(super) fn device(&self) -> &Device {
         &self.device
     }
 
@@ -80,7 +74,7 @@ impl DeviceFile {
     /// # Errors
     ///
     /// `ENOMEM`, `ENFILE`.
-    pub(crate) fn into_file(this: KBox<Self>) -> Result<ARef<File>> {
+    pub(super) fn into_file(this: KBox<Self>) -> Result<ARef<File>> {
         file::device_file(&FOPS, this, Self::device)
     }
 }
@@ -90,22 +84,17 @@ impl FileOps for DeviceFile {
     type Ptr = KBox<DeviceFile>;
 
     fn release(this: KBox<DeviceFile>) {
-        group::close_device(&this.group, &this.device);
+        this.group.close_device(&this.device);
     }
 
     fn ioctl(this: &DeviceFile, cmd: u32, arg: UserAddr) -> Result<isize> {
-        let device = this.device();
-        // Binding to iommufd is for files that were opened by the device's own node, and comes
-        // before anything else that could fail.
+        // Before anything else that could fail. Only files of nodes can be bound.
         if cmd == uapi::VFIO_DEVICE_BIND_IOMMUFD {
-            return Err(ENOTTY);
+            BindRequest::read(arg)?;
+            return Err(EINVAL);
         }
-        let _awake = Awake::get(device)?;
-        match cmd {
-            uapi::VFIO_DEVICE_FEATURE => features::ioctl(device, arg),
-            uapi::VFIO_DEVICE_GET_REGION_INFO => region_info::ioctl(device, arg),
-            _ => device.driver_ioctl(cmd, arg),
-        }
+        let _awake = Awake::get(&this.device)?;
+        requests::ioctl(&this.device, cmd, arg)
     }
 
     fn read(this: &DeviceFile, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
@@ -125,7 +114,7 @@ impl FileOps for DeviceFile {
     }
 }
 
-/// What `file` owns, if it is a device file.
+/// What `file` owns, if it is such a file.
 pub(crate) fn from_file(file: &File) -> Option<&DeviceFile> {
     FOPS.borrow(file)
 }

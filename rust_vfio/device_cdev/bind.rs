@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! BIND_IOMMUFD: opens a device for the file of its node, with an iommufd behind it.
+//!
+//! Contract section 3.5. Unlike C, a file that comes second does not touch the virtual machine that
+//! the device has from the first ([L], R-39).
+
+use kernel::prelude::*;
+
+use super::NodeFile;
+use crate::{
+    core::{
+        bind_request::BindRequest,
+        session::Session, //
+    },
+    ffi::{
+        device::Device,
+        driver_iommufd::Token,
+        iommufd::OwnedContext,
+        uapi::UserAddr, //
+    },
+    group::{
+        self,
+        Blocked, //
+    },
+    iommufd::Bound,
+};
+
+/// What a bound file owns.
+pub(super) struct Binding {
+    session: Session<Bound>,
+    /// Given back when the lock of the device's set is free.
+    blocked: Blocked,
+}
+
+impl Binding {
+    /// Closes the device.
+    pub(super) fn end(self, device: &Device) {
+        let mut open = device.lock_set();
+        self.session.end(&mut open);
+        open.set_cdev_opened(false);
+        drop(open);
+        drop(self.blocked);
+    }
+}
+
+/// Answers the ioctl.
+///
+/// # Errors
+///
+/// `EFAULT`, `EINVAL`, `E2BIG` as the request is; `EBUSY` if the file of the device's group is
+/// open; `EINVAL` if this file or another one is bound; what the driver says to the token; `EBADF`,
+/// `EBADFD` if the descriptor is none of an iommufd; what binding and opening returned.
+pub(super) fn ioctl(file: &NodeFile, arg: UserAddr) -> Result<isize> {
+    let request = BindRequest::read(arg)?;
+    let mut binding = file.binding.lock();
+    if binding.is_some() {
+        return Err(EINVAL);
+    }
+    let device: &Device = &file.device;
+    let blocked = group::block(device)?;
+    let mut open = device.lock_set();
+    check_token(device, &request)?;
+    let context = OwnedContext::from_fd(request.iommufd)?;
+    let session = Session::begin(&mut open, &file.kvm, |device| Bound::new(device, context))?;
+    if let Err(e) = request.write_device_id(session.backing().id()) {
+        session.end(&mut open);
+        return Err(e);
+    }
+    open.set_cdev_opened(true);
+    *binding = Some(Binding { session, blocked });
+    file.grant();
+    Ok(0)
+}
+
+/// Whether the caller has proved that it may use the device, if the driver wants it to.
+fn check_token(device: &Device, request: &BindRequest) -> Result {
+    match request.token {
+        Some(_) if !device.driver_wants_token() => Err(EINVAL),
+        Some(addr) => device.driver_match_token(Some(&addr.read::<Token>()?)),
+        None => device.driver_match_token(None),
+    }
+}
