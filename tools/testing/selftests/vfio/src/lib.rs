@@ -4,6 +4,8 @@
 //! A program opens a [`container`], puts the [`group`] of a device into it,
 //! chooses the IOMMU backend, maps [`memory`] for the device, opens the
 //! [`device`] itself, and talks to it: [`edu`] knows QEMU's teaching device.
+//! Or it opens the device by its [`node`], binds it to an [`iommufd`] and
+//! attaches it to an address space there.
 //! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
 //! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves, and
 //! [`compat`] speaks as a 32-bit program.
@@ -25,10 +27,12 @@ pub mod container;
 pub mod device;
 pub mod edu;
 pub mod group;
+pub mod iommufd;
 pub mod kmsg;
 pub mod mdev;
 pub mod memory;
 pub mod module;
+pub mod node;
 pub mod pci;
 pub mod process;
 pub mod request;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{container::Container, device::Device, group::Group, sysfs};
+use crate::{container::Container, device::Device, group::Group, iommufd::Iommufd, node, sysfs};
 
 /// A device that VFIO knows.
 pub trait Target {
@@ -41,6 +41,32 @@ pub trait Target {
     fn vfio_name(&self) -> Option<String> {
         let entries = sysfs::list(self.sysfs().join("vfio-dev"));
         Some(sysfs::name(entries.first()?).to_owned())
+    }
+
+    /// Where its own node is, once that is there.
+    fn node_path(&self) -> Result<PathBuf> {
+        let name = self
+            .vfio_name()
+            .with_context(|| format!("VFIO does not know {}", self.name()))?;
+        let path = node::path(&name);
+        wait_for(&format!("{}", path.display()), || path.exists())?;
+        Ok(path)
+    }
+
+    /// Opens it by its own node.
+    fn open_by_node(&self) -> Result<Device> {
+        let path = self.node_path()?;
+        Device::open(&path).with_context(|| format!("open {}", path.display()))
+    }
+
+    /// Opens it by its own node, binds it to this iommufd, and tells its number
+    /// there.
+    fn bind_to(&self, iommufd: &Iommufd) -> Result<(Device, u32)> {
+        let device = self.open_by_node()?;
+        let id = device
+            .bind(iommufd)
+            .with_context(|| format!("bind {}", self.name()))?;
+        Ok((device, id))
     }
 
     /// Opens its group, puts that into a new container with this backend, and

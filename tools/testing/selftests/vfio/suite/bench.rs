@@ -7,7 +7,9 @@
 //! serial ports, made when needed. All are free when a test begins.
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use vfio_selftests::{
+    iommufd::Iommufd,
     mdev::Mdev,
     pci::{self, Bound, PciDevice},
     sysfs,
@@ -99,6 +101,18 @@ pub(crate) fn mtty(number: u32) -> Result<Mdev> {
     match Mdev::available() {
         true => Mdev::create(number),
         false => skip("this kernel has no mtty sample"),
+    }
+}
+
+/// A new iommufd, for devices that are opened by their own nodes.
+pub(crate) fn iommufd() -> Result<Iommufd> {
+    match Iommufd::open() {
+        Err(Errno::NOENT) => skip("this kernel has no iommufd"),
+        // Without nodes nothing registers the numbers for them.
+        _ if !sysfs::read("/proc/devices")?.contains(" vfio-dev") => {
+            skip("devices of this kernel have no nodes")
+        }
+        opened => Ok(opened?),
     }
 }
 

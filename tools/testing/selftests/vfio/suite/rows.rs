@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, by subject. A new file of tests is named here twice.
 
+mod cdev;
+mod cdev_attach;
 mod compat;
 mod container;
 mod device;
@@ -30,6 +32,8 @@ pub(crate) fn all() -> Vec<Row> {
         container::ROWS,
         group::ROWS,
         device::ROWS,
+        cdev::ROWS,
+        cdev_attach::ROWS,
         map::ROWS,
         unmap::ROWS,
         info::ROWS,
