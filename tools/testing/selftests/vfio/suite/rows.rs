@@ -18,8 +18,10 @@ mod fixture_unregister;
 mod fixture_virqfd;
 mod group;
 mod info;
+mod iommufd;
 mod map;
 mod module;
+mod noiommu;
 mod pci;
 mod teardown;
 mod unmap;
@@ -34,6 +36,8 @@ pub(crate) fn all() -> Vec<Row> {
         device::ROWS,
         cdev::ROWS,
         cdev_attach::ROWS,
+        iommufd::ROWS,
+        noiommu::ROWS,
         map::ROWS,
         unmap::ROWS,
         info::ROWS,
