@@ -38,10 +38,6 @@ y) no "has VFIO built in (CONFIG_VFIO=y)." "Set CONFIG_VFIO=m: a module cannot r
 m) ;;
 *) no "has VFIO off." "Set CONFIG_VFIO=m; drivers such as vfio-pci come from the kernel." ;;
 esac
-if [ "$(value VFIO_GROUP)" != y ] || [ "$(value VFIO_CONTAINER)" != y ]; then
-	no "has CONFIG_VFIO_GROUP or CONFIG_VFIO_CONTAINER off." \
-		"Switch both on: a core without them is not available yet."
-fi
 if [ ! -f "$kdir/Module.symvers" ]; then
 	no "is configured but not built (no Module.symvers)." "Run 'make' there first."
 fi
