@@ -45,7 +45,7 @@ pub(crate) trait Backing: Sized {
 #[must_use]
 pub(crate) struct Session<B> {
     backing: B,
-    _module: ModuleRef,
+    module: ModuleRef,
 }
 
 impl<B: Backing> Session<B> {
@@ -85,7 +85,7 @@ impl<B: Backing> Session<B> {
         }
         Ok(Self {
             backing,
-            _module: module,
+            module,
         })
     }
 
@@ -95,7 +95,7 @@ impl<B: Backing> Session<B> {
         device.driver_close();
         self.backing.release(device);
         state.clear_precopy_info_v2();
-        drop(self._module);
+        drop(self.module);
         state.set_open_count(0);
         kvm::detach(device);
     }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the VM does: a shell script of `run NAME SECONDS COMMAND...` lines.
 
-use std::fmt::Write;
-
 /// The device that the kernel's own tests drive: an igb on the root bus.
 const IGB: &str = "0000:00:05.0";
 
@@ -15,10 +13,12 @@ pub(crate) struct Job {
     factor: u64,
 }
 
-/// The variants of the kernel's tests that use groups and containers. The
-/// others go through iommufd, which these modules do not serve yet; MMIO
-/// mappings are likewise to come, so vfio_dma_mapping_mmio_test is not run.
-const MODES: [&str; 2] = ["vfio_type1_iommu", "vfio_type1v2_iommu"];
+/// The variants of the kernel's tests that use groups and containers, for the
+/// one test that has no option to choose: without, it goes through iommufd.
+const GROUP_MODES: [&str; 2] = ["vfio_type1_iommu", "vfio_type1v2_iommu"];
+
+/// The variants whose mappings are iommufd's. MMIO is mapped in these only.
+const IOMMUFD_MODES: &str = "-v iommufd_compat_type1 -v iommufd_compat_type1v2 -v iommufd";
 
 impl Job {
     fn new(factor: u64) -> Self {
@@ -41,42 +41,29 @@ impl Job {
         if pattern.is_some() {
             return job;
         }
-        let memory = ["", "_hugetlb_2mb", "_hugetlb_1gb"].map(|m| format!("_anonymous{m}"));
-        let options = |suffixes: &[&str]| {
-            let mut options = String::new();
-            for mode in MODES {
-                for suffix in suffixes {
-                    let _ = write!(options, "-v {mode}{suffix} ");
-                }
-            }
-            options
-        };
-        let mapping = [memory[0].as_str(), &memory[1], &memory[2], ""];
-        let tokens = ["_same_uuid", "_diff_uuid", "_null_uuid"];
-
         job.line(&format!("bind_vfio_pci {IGB}"));
-        job.run(
-            "kernel: dma_mapping",
-            120,
-            &format!("vfio_dma_mapping_test {}{IGB}", options(&mapping)),
-        );
-        for mode in MODES {
+        let mut kernel = |name: &str, seconds, command: &str| {
             job.run(
-                &format!("kernel: pci_device {mode}"),
-                60,
-                &format!("vfio_pci_device_test.{mode} {IGB}"),
+                &format!("kernel: {name}"),
+                seconds,
+                &format!("{command} {IGB}"),
             );
+        };
+        kernel("dma_mapping", 180, "vfio_dma_mapping_test");
+        let mmio = format!("vfio_dma_mapping_mmio_test {IOMMUFD_MODES}");
+        kernel("dma_mapping_mmio", 120, &mmio);
+        kernel("iommufd_setup", 60, "vfio_iommufd_setup_test");
+        kernel("pci_device", 60, "vfio_pci_device_test");
+        for mode in GROUP_MODES {
+            let program = format!("vfio_pci_device_test.{mode}");
+            kernel(&format!("pci_device {mode}"), 60, &program);
         }
-        job.run(
-            "kernel: init_perf",
-            60,
-            &format!("vfio_pci_device_init_perf_test {}{IGB}", options(&[""])),
-        );
+        kernel("init_perf", 120, "vfio_pci_device_init_perf_test");
         job.line(&format!("bind_vfio_pci {IGB} enable_sriov"));
         job.run(
             "kernel: sriov_uapi",
-            180,
-            &format!("vfio_pci_sriov_uapi_test {}{IGB}", options(&tokens)),
+            300,
+            &format!("vfio_pci_sriov_uapi_test {IGB}"),
         );
         job
     }
