@@ -83,10 +83,7 @@ impl<B: Backing> Session<B> {
             backing.release(device);
             return Err(e);
         }
-        Ok(Self {
-            backing,
-            module,
-        })
+        Ok(Self { backing, module })
     }
 
     /// Closes the device, of which no file is left.
