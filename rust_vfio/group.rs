@@ -145,8 +145,16 @@ enum Users {
     /// None.
     Nobody,
     /// The file of the group, which hands them out.
+    #[cfg_attr(
+        not(CONFIG_VFIO_CONTAINER),
+        expect(dead_code, reason = "only containers keep the file")
+    )]
     GroupFile(OpenFile),
     /// So many files of the devices' own nodes that are bound to an iommufd.
+    #[cfg_attr(
+        not(CONFIG_VFIO_DEVICE_CDEV),
+        expect(dead_code, reason = "devices have no nodes")
+    )]
     NodeFiles(NonZeroUsize),
 }
 

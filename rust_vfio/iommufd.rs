@@ -26,7 +26,10 @@ use crate::{
 
 /// A device that its driver bound to a context, for as long as it is open.
 pub(crate) struct Bound {
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     id: u32,
+    /// Held for as long as the device is bound.
+    #[cfg_attr(not(CONFIG_VFIO_GROUP), expect(dead_code))]
     context: OwnedContext,
 }
 
@@ -37,8 +40,12 @@ impl Bound {
     ///
     /// The driver's errno, which is iommufd's.
     pub(crate) fn new(device: &Device, context: OwnedContext) -> Result<Self> {
-        let id = device.driver_bind_iommufd(context.get())?;
-        Ok(Self { id, context })
+        let _id = device.driver_bind_iommufd(context.get())?;
+        Ok(Self {
+            #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+            id: _id,
+            context,
+        })
     }
 
     /// The id of the device in the context.

@@ -25,6 +25,7 @@ use crate::{
 static vfio_rs_noiommu: Atomic<bool> = Atomic::new(false);
 
 /// Whether the administrator wants such devices to be handed out.
+#[cfg(any(CONFIG_VFIO_NOIOMMU, CONFIG_VFIO_GROUP))]
 pub(crate) fn is_enabled() -> bool {
     #[cfg(CONFIG_VFIO_NOIOMMU)]
     return vfio_rs_noiommu.load(Relaxed);

@@ -54,10 +54,19 @@ mod group;
 mod iommufd;
 mod migration;
 mod noiommu;
+#[cfg_attr(
+    not(all(CONFIG_VFIO_GROUP, CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV)),
+    allow(dead_code, unused_imports)
+)]
 mod uapi;
 #[cfg(CONFIG_VFIO_VIRQFD)]
 mod virqfd;
 
+// A smaller configuration does not need everything. What the full one does not need is dead.
+#[cfg_attr(
+    not(all(CONFIG_VFIO_GROUP, CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV)),
+    allow(dead_code, unused_imports)
+)]
 mod ffi {
     pub(crate) mod bindings;
     pub(crate) mod chardev;

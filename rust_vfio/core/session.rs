@@ -12,15 +12,14 @@
 //!
 //! Corresponds to `vfio_df_open()` and `vfio_df_close()`; contract section 3.4.
 
+#[cfg(CONFIG_VFIO_GROUP)]
+use kernel::sync::atomic::{
+    AtomicFlag,
+    Relaxed, //
+};
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            AtomicFlag,
-            Relaxed, //
-        },
-        SpinLock, //
-    },
+    sync::SpinLock, //
 };
 
 use crate::{

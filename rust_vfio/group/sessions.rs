@@ -90,6 +90,10 @@ impl GroupBacking {
     ///
     /// `EINVAL` if the user has not chosen a backend; `EPERM` if nothing translates and the caller
     /// may not use such devices, or expects that something does; what the driver returned.
+    #[cfg_attr(
+        not(CONFIG_VFIO_CONTAINER),
+        expect(unused_variables, reason = "only a container wants to know")
+    )]
     fn new(group: &Group, state: &State, attachment: &Attachment, device: &Device) -> Result<Self> {
         match attachment {
             #[cfg(CONFIG_VFIO_CONTAINER)]
@@ -123,6 +127,10 @@ impl GroupBacking {
     ///
     /// `ENODEV` if the iommufd no longer has the address space that users of containers mean; what
     /// the driver returned.
+    #[cfg_attr(
+        not(CONFIG_IOMMUFD),
+        expect(unused_variables, reason = "a container needs nothing more")
+    )]
     fn finish(&self, device: &Device) -> Result {
         match self {
             #[cfg(CONFIG_VFIO_CONTAINER)]
