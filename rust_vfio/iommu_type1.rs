@@ -10,7 +10,13 @@
 //! | Part | What it does |
 //! |---|---|
 //! | [`abi`] | The operations table that the core calls |
-//! | [`dma`] | MAP_DMA and UNMAP_DMA |
+//! | [`dma`] | MAP_DMA |
+//! | [`unmap`] | UNMAP_DMA |
+//! | [`vaddr`] | Mappings whose memory moves to another address or process |
+//! | [`dirty`] | DIRTY_PAGES |
+//! | [`pins`] | Pages that drivers of emulated devices use |
+//! | [`dma_rw`] | Copies that drivers make |
+//! | [`listeners`] | Drivers that are told which mappings go |
 //! | [`mapping`] | What is remembered of each mapping, and how one is found |
 //! | [`populate`] | Memory of a mapping: pinned, charged, mapped into the domains, and back |
 //! | [`domains`] | Groups come and go; domains |
@@ -21,16 +27,14 @@
 //! # Locking
 //!
 //! One mutex per container protects [`State`], that is, everything. It is taken inside the locks
-//! of the core, and outside of the `mmap_lock` of any process (pinning, charging) and the locks
-//! of the IOMMU core. No user memory is copied while it is held.
+//! of the core, and outside of the `mmap_lock` of any process (pinning, charging, page faults of
+//! user memory that is copied) and the locks of the IOMMU core. Drivers are never called under
+//! it; they call this module with locks of their own held. Before a driver is called, the lock of
+//! its device's registration is taken, see [`listeners`].
 //!
-//! C file: `vfio_iommu_type1.c`. Deviations, besides those that the parts name:
-//!
-//! * Each mapping remembers the physical memory behind it. C asks the page table of the first
-//!   domain, page by page, when it unmaps or when a domain is added.
-//! * Not there yet: dirty tracking, changing the user address of a mapping, memory without pages
-//!   (of devices), and pages pinned by emulated devices. User space sees a kernel that does not
-//!   know the flags and requests.
+//! C file: `vfio_iommu_type1.c`. Deviations, besides those that the parts name: each mapping
+//! remembers the physical memory behind it. C asks the page table of the first domain, page by
+//! page, when it unmaps or when a domain is added.
 
 use kernel::{
     new_mutex,
@@ -59,15 +63,23 @@ use crate::{
 };
 
 pub(crate) mod abi;
+mod dirty;
 mod dma;
+mod dma_rw;
 mod domains;
 mod info;
 mod iova;
+mod listeners;
 mod mapping;
 mod params;
+mod pins;
 mod populate;
+mod unmap;
+mod vaddr;
 
+use dirty::Tracking;
 use domains::Domains;
+use listeners::Listeners;
 use mapping::Mappings;
 
 /// The state of a container.
@@ -92,6 +104,12 @@ struct State {
     valid: KVec<IovaRange>,
     /// How many mappings can be added.
     available: u32,
+    /// How many mappings have lost their user address.
+    invalid_vaddrs: u32,
+    /// Whether dirty pages are tracked.
+    tracking: Option<Tracking>,
+    /// Devices whose drivers may have pinned pages.
+    listeners: Listeners,
     /// Who made the latest mapping, shared by all mappings of the same process.
     owner: Option<Arc<Owner>>,
     /// For pinning.
@@ -119,6 +137,9 @@ impl Type1 {
                     emulated: KVec::new(),
                     valid: KVec::new(),
                     available: params::dma_entry_limit(),
+                    invalid_vaddrs: 0,
+                    tracking: None,
+                    listeners: Listeners::new(),
                     owner: None,
                     buffer: PageBuffer::new(),
                 }, "vfio_type1"),
@@ -138,6 +159,7 @@ impl Type1 {
             uapi::IOMMU_GET_INFO => self.get_info(arg),
             uapi::IOMMU_MAP_DMA => self.map_dma(arg),
             uapi::IOMMU_UNMAP_DMA => self.unmap_dma(arg),
+            uapi::IOMMU_DIRTY_PAGES => self.dirty_pages(arg),
             _ => Err(ENOTTY),
         }
     }

@@ -13,13 +13,16 @@ mod ffi {
     //! Safe wrappers of the kernel's C API, as far as this module needs them.
 
     pub(crate) mod bindings;
+    pub(crate) mod driver_buffers;
     pub(crate) mod iommu;
     pub(crate) mod mm;
+    pub(crate) mod pfnmap;
     pub(crate) mod pin;
     pub(crate) mod type1_uapi;
     // Shared with `vfio.ko`, which needs more of it.
     #[allow(dead_code)]
     pub(crate) mod uapi;
+    pub(crate) mod unmap_listener;
 }
 
 // The host crate makes these modules public; here nobody outside sees them.
@@ -28,6 +31,7 @@ mod logic {
     //! Rules that need no kernel.
 
     pub(crate) mod account;
+    pub(crate) mod dirty;
     pub(crate) mod iova_ranges;
     pub(crate) mod runs;
     pub(crate) mod units;

@@ -6,6 +6,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
+#include <linux/uaccess.h>
 
 #include "type1_helpers.h"
 
@@ -40,9 +41,30 @@ void vfio_rs_mmap_write_unlock(struct mm_struct *mm)
 	mmap_write_unlock(mm);
 }
 
+unsigned long vfio_rs_untagged_addr_remote(struct mm_struct *mm,
+					   unsigned long addr)
+{
+	return untagged_addr_remote(mm, addr);
+}
+
+bool vfio_rs_access_ok(unsigned long addr, unsigned long size)
+{
+	return access_ok((void __user *)addr, size);
+}
+
 unsigned long vfio_rs_page_to_pfn(const struct page *page)
 {
 	return page_to_pfn(page);
+}
+
+bool vfio_rs_pfn_valid(unsigned long pfn)
+{
+	return pfn_valid(pfn);
+}
+
+struct page *vfio_rs_pfn_to_page(unsigned long pfn)
+{
+	return pfn_to_page(pfn);
 }
 
 bool vfio_rs_page_reserved(const struct page *page)

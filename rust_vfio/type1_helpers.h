@@ -20,9 +20,14 @@ unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
 int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm);
 void vfio_rs_mmap_write_lock(struct mm_struct *mm);
 void vfio_rs_mmap_write_unlock(struct mm_struct *mm);
+unsigned long vfio_rs_untagged_addr_remote(struct mm_struct *mm,
+					   unsigned long addr);
+bool vfio_rs_access_ok(unsigned long addr, unsigned long size);
 
 /* Pages. */
 unsigned long vfio_rs_page_to_pfn(const struct page *page);
+bool vfio_rs_pfn_valid(unsigned long pfn);
+struct page *vfio_rs_pfn_to_page(unsigned long pfn);
 bool vfio_rs_page_reserved(const struct page *page);
 void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty);
 

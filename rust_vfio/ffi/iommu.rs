@@ -40,6 +40,18 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// Whether all of `prot`, flags of the IOMMU API, is allowed.
+    pub(crate) fn allows(self, prot: i32) -> bool {
+        let mut allowed = 0;
+        if self.read {
+            allowed |= bindings::IOMMU_READ as i32;
+        }
+        if self.write {
+            allowed |= bindings::IOMMU_WRITE as i32;
+        }
+        prot & !allowed == 0
+    }
+
     /// The flags of the IOMMU API. Memory of the user is always cache-coherent.
     fn flags(self) -> i32 {
         let mut flags = bindings::IOMMU_CACHE;

@@ -52,7 +52,8 @@ impl Owner {
             && self.may_exceed == caller_may_exceed()
     }
 
-    fn is_current_mm(&self) -> bool {
+    /// Whether this is the memory of the caller.
+    pub(crate) fn is_current_mm(&self) -> bool {
         let current = kernel::current!();
         current
             .mm()
@@ -120,6 +121,25 @@ impl Owner {
         unsafe { bindings::vfio_rs_mmap_write_unlock(mm) };
     }
 
+    /// Runs `f` in a context in which addresses of the user are those of this owner.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the process is gone; `EFAULT` if the caller is a task with other memory, which
+    /// only kernel threads can exchange; those of `f`.
+    pub(crate) fn with_memory(&self, f: impl FnOnce() -> Result) -> Result {
+        let mm = self.memory().ok_or(EPERM)?;
+        let current = kernel::current!();
+        match current.mm() {
+            Some(own) if core::ptr::eq(own.as_raw(), mm.as_raw()) => f(),
+            Some(_) => Err(EFAULT),
+            None => {
+                let _adopted = Adopted::new(&mm);
+                f()
+            }
+        }
+    }
+
     /// Changes the account. The memory must be alive and locked for writing.
     fn account(&self, pages: PageCount, add: bool) -> Result {
         let pages = usize::try_from(pages.get()).map_err(|_| ENOMEM)?;
@@ -133,6 +153,34 @@ impl Owner {
                 self.may_exceed,
             )
         })
+    }
+}
+
+/// The memory of a process, as that of a kernel thread which has none.
+struct Adopted<'a>(&'a MmWithUser);
+
+impl<'a> Adopted<'a> {
+    /// Adopts `mm`. The caller must be a kernel thread without memory.
+    fn new(mm: &'a MmWithUser) -> Self {
+        // SAFETY: The address space is alive and stays so for longer than this value.
+        unsafe { bindings::kthread_use_mm(mm.as_raw()) };
+        Self(mm)
+    }
+}
+
+impl Drop for Adopted<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Adopted by `new`, in the same thread.
+        unsafe { bindings::kthread_unuse_mm(self.0.as_raw()) };
+    }
+}
+
+/// Whether the range of `size` bytes at `addr` can be in the memory of a user at all.
+pub(crate) fn is_user_range(addr: u64, size: u64) -> bool {
+    match (usize::try_from(addr), usize::try_from(size)) {
+        // SAFETY: A function without requirements.
+        (Ok(addr), Ok(size)) => unsafe { bindings::vfio_rs_access_ok(addr, size) },
+        _ => false,
     }
 }
 
@@ -154,5 +202,8 @@ pub(crate) fn killed() -> bool {
     unsafe { bindings::vfio_rs_fatal_signal_pending(Task::current_raw()) }
 }
 
-/// The logarithm of the size of a base page.
+/// The size of a base page in bytes.
+pub(crate) const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
+
+/// The logarithm of [`PAGE_SIZE`].
 pub(crate) const SHIFT: u32 = PAGE_SHIFT as u32;

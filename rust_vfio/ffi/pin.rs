@@ -16,7 +16,10 @@
 
 use core::{
     mem,
-    ptr, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 
 use kernel::{
@@ -27,7 +30,11 @@ use kernel::{
 
 use super::{
     bindings,
-    mm, //
+    mm,
+    pfnmap::{
+        self,
+        DeviceRun, //
+    }, //
 };
 use crate::logic::{
     runs::{
@@ -254,14 +261,41 @@ fn pin_error(ret: isize) -> Error {
     }
 }
 
-/// A pinned run that no device can reach. Dropping it unpins it.
+/// Pins the page at user address `vaddr`, for devices that write if `write`.
+///
+/// Memory of a device is accepted too; it has nothing that could be pinned.
+///
+/// # Errors
+///
+/// As [`PinnedBatch::pin`] and [`pfnmap::frames`].
+pub(crate) fn pin_page(memory: Memory<'_>, vaddr: usize, write: bool) -> Result<PinnedRun> {
+    let one = PageCount::new(1);
+    let (mut large, mut small) = (PageBuffer::new(), SmallBuffer::new());
+    let pinned = PinnedBatch::pin(memory, vaddr, one, write, &mut large, &mut small);
+    let error = match pinned {
+        Ok(mut batch) => return batch.next_run(one)?.ok_or(EFAULT),
+        Err(error) => error,
+    };
+    pfnmap::frames(memory, vaddr, one, write)?
+        .map(PinnedRun::of_device)
+        .ok_or(error)
+}
+
+/// A run that no device can reach on account of this value. Dropping it unpins it.
 ///
 /// # Invariants
 ///
-/// Unless it was taken out, this value owns one pin of each page of the run.
+/// Unless it was taken out, this value owns one pin of each page of the run, if the run is of a
+/// kind that is pinned.
 pub(crate) struct PinnedRun(Option<Run>);
 
 impl PinnedRun {
+    /// Memory of a device.
+    pub(crate) fn of_device(run: DeviceRun) -> Self {
+        // INVARIANT: Not of a kind that is pinned.
+        Self(Some(run.get()))
+    }
+
     /// The frames.
     pub(crate) fn run(&self) -> Option<Run> {
         self.0
@@ -282,6 +316,28 @@ impl PinnedRun {
     }
 }
 
+impl PinnedRun {
+    /// Unpins the run, whose pages may have been `written`.
+    pub(crate) fn unpin(mut self, written: bool) {
+        if let Some(run) = self.0.take() {
+            // SAFETY: By the invariant. Whoever used the pages on account of this value is done.
+            unsafe { unpin(run, written) };
+        }
+    }
+
+    /// The page structure of the first frame, if it has one.
+    pub(crate) fn first_page(&self) -> Option<NonNull<bindings::page>> {
+        // CAST: Frame numbers are native words.
+        let pfn = self.0?.first().get() as usize;
+        // SAFETY: A function without requirements.
+        if !unsafe { bindings::vfio_rs_pfn_valid(pfn) } {
+            return None;
+        }
+        // SAFETY: The frame has a page structure.
+        NonNull::new(unsafe { bindings::vfio_rs_pfn_to_page(pfn) })
+    }
+}
+
 impl Drop for PinnedRun {
     fn drop(&mut self) {
         if let Some(run) = self.0 {
@@ -291,14 +347,18 @@ impl Drop for PinnedRun {
     }
 }
 
-/// Drops one pin of each page of `run`.
+/// Drops one pin of each page of `run`, if it is of a kind that is pinned.
 ///
 /// # Safety
 ///
 /// The caller owns these pins and gives them up. No device may reach the pages on account of them.
 unsafe fn unpin(run: Run, written: bool) {
-    // Reserved pages have no contents that anybody would write back.
-    let dirty = written && run.backing() == Backing::Pinned;
+    let dirty = match run.backing() {
+        Backing::Pinned => written,
+        // Nobody would write the contents back.
+        Backing::Reserved => false,
+        Backing::Device => return,
+    };
     // CAST: Both came from such numbers, or are not larger than `Run::MAX_PAGES`.
     let (pfn, pages) = (run.first().get() as usize, run.pages().get() as usize);
     // SAFETY: The frames have pages, which are valid as they are pinned, and the caller gives

@@ -14,13 +14,20 @@ use core::mem::{
 use kernel::ioctl::_IO;
 
 use super::uapi::UapiStruct;
+use crate::logic::dirty::MAX_BITMAP_BYTES;
 
 pub(crate) use super::bindings::{
     vfio_iommu_type1_dma_map as DmaMap,
     vfio_iommu_type1_info as Info,
     VFIO_DMA_MAP_FLAG_READ as MAP_READ,
+    VFIO_DMA_MAP_FLAG_VADDR as MAP_VADDR,
     VFIO_DMA_MAP_FLAG_WRITE as MAP_WRITE,
     VFIO_DMA_UNMAP_FLAG_ALL as UNMAP_ALL,
+    VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP as UNMAP_GET_DIRTY_BITMAP,
+    VFIO_DMA_UNMAP_FLAG_VADDR as UNMAP_VADDR,
+    VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP as DIRTY_GET_BITMAP,
+    VFIO_IOMMU_DIRTY_PAGES_FLAG_START as DIRTY_START,
+    VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP as DIRTY_STOP,
     VFIO_IOMMU_INFO_CAPS as INFO_CAPS,
     VFIO_IOMMU_INFO_PGSIZES as INFO_PGSIZES, //
 };
@@ -35,6 +42,7 @@ pub(crate) const CHECK_EXTENSION: u32 = request(1);
 pub(crate) const IOMMU_GET_INFO: u32 = request(12);
 pub(crate) const IOMMU_MAP_DMA: u32 = request(13);
 pub(crate) const IOMMU_UNMAP_DMA: u32 = request(14);
+pub(crate) const IOMMU_DIRTY_PAGES: u32 = request(17);
 
 /// What CHECK_EXTENSION asks for; the first two are also the types that can be set.
 pub(crate) mod extension {
@@ -44,6 +52,7 @@ pub(crate) mod extension {
     pub(crate) const TYPE1_V2: usize = bindings::VFIO_TYPE1v2_IOMMU as usize;
     pub(crate) const DMA_CC: usize = bindings::VFIO_DMA_CC_IOMMU as usize;
     pub(crate) const UNMAP_ALL: usize = bindings::VFIO_UNMAP_ALL as usize;
+    pub(crate) const UPDATE_VADDR: usize = bindings::VFIO_UPDATE_VADDR as usize;
 }
 
 // SAFETY: Integers, without padding.
@@ -52,7 +61,7 @@ unsafe impl UapiStruct for DmaMap {}
 // SAFETY: Integers; the padding at the end has a name.
 unsafe impl UapiStruct for Info {}
 
-/// The fixed part of an UNMAP_DMA. What may follow it belongs to flags that are not supported.
+/// The fixed part of an UNMAP_DMA. A [`DirtyBitmap`] follows it with one of the flags.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct DmaUnmap {
@@ -69,6 +78,60 @@ const _: () = {
     assert!(size_of::<DmaUnmap>() == size_of::<bindings::vfio_iommu_type1_dma_unmap>());
     assert!(offset_of!(DmaUnmap, iova) == offset_of!(bindings::vfio_iommu_type1_dma_unmap, iova));
     assert!(offset_of!(DmaUnmap, size) == offset_of!(bindings::vfio_iommu_type1_dma_unmap, size));
+};
+
+/// What every DIRTY_PAGES begins with. A [`DirtyRange`] follows it with one of the flags.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DirtyPages {
+    pub(crate) argsz: u32,
+    pub(crate) flags: u32,
+}
+
+// SAFETY: Integers, without padding.
+unsafe impl UapiStruct for DirtyPages {}
+
+/// A bitmap in user memory, which takes one bit per page of `page` bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DirtyBitmap {
+    pub(crate) page: u64,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// The user address of the first word.
+    pub(crate) data: usize,
+}
+
+// SAFETY: Integers, without padding.
+unsafe impl UapiStruct for DirtyBitmap {}
+
+/// The addresses whose dirty pages are asked for, and where they go.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DirtyRange {
+    pub(crate) iova: u64,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) bitmap: DirtyBitmap,
+}
+
+// SAFETY: Integers, without padding.
+unsafe impl UapiStruct for DirtyRange {}
+
+const _: () = {
+    use bindings::{
+        vfio_bitmap as Bitmap,
+        vfio_iommu_type1_dirty_bitmap as Pages,
+        vfio_iommu_type1_dirty_bitmap_get as Get, //
+    };
+
+    assert!(size_of::<DirtyPages>() == size_of::<Pages>());
+    assert!(offset_of!(DirtyPages, flags) == offset_of!(Pages, flags));
+    assert!(size_of::<DirtyBitmap>() == size_of::<Bitmap>());
+    assert!(offset_of!(DirtyBitmap, size) == offset_of!(Bitmap, size));
+    assert!(offset_of!(DirtyBitmap, data) == offset_of!(Bitmap, data));
+    assert!(offset_of!(DirtyRange, size) == offset_of!(Get, size));
+    assert!(offset_of!(DirtyRange, bitmap) == offset_of!(Get, bitmap));
 };
 
 /// The part of [`Info`] that every caller has room for.
@@ -158,9 +221,6 @@ const _: () = {
 };
 
 impl Capabilities {
-    /// The largest bitmap that a request for dirty pages can fill: 2^31 bits.
-    const MAX_BITMAP_BYTES: u64 = 1 << 28;
-
     /// The capabilities of a container with these properties, for `ranges` ranges.
     pub(crate) fn new(smallest_page: u64, available: u32, ranges: u32) -> Self {
         // An offset from the beginning of `Info`. CAST: Small constants.
@@ -175,7 +235,7 @@ impl Capabilities {
                 flags: 0,
                 _padding: 0,
                 page_sizes: smallest_page,
-                max_bitmap_bytes: Self::MAX_BITMAP_BYTES,
+                max_bitmap_bytes: MAX_BITMAP_BYTES,
             },
             dma_avail: DmaAvailCap {
                 header: CapHeader {

@@ -9,7 +9,10 @@
 //! called once and last, and a group that is passed is valid until it has been detached (or, if
 //! attaching fails, for the duration of the call). No lock of this module is held.
 
-use core::ptr;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 
 use kernel::{
     error::{
@@ -31,13 +34,19 @@ use kernel::{
 use crate::{
     ffi::{
         bindings,
+        driver_buffers::{
+            DmaBuffer,
+            PageSlots, //
+        },
         iommu::{
             Group,
             PagingDomain, //
         },
         type1_uapi,
-        uapi::UserAddr, //
+        uapi::UserAddr,
+        unmap_listener::UnmapListener, //
     },
+    logic::units::Iova,
     LocalModule, //
 };
 
@@ -62,6 +71,11 @@ static TABLE: Table = Table(bindings::vfio_iommu_driver_ops {
     ioctl: Some(ioctl),
     attach_group: Some(attach_group),
     detach_group: Some(detach_group),
+    pin_pages: Some(pin_pages),
+    unpin_pages: Some(unpin_pages),
+    register_device: Some(register_device),
+    unregister_device: Some(unregister_device),
+    dma_rw: Some(dma_rw),
     group_iommu_domain: Some(group_iommu_domain),
     ..pin_init::zeroed()
 });
@@ -163,6 +177,93 @@ unsafe extern "C" fn detach_group(iommu_data: *mut c_void, group: *mut bindings:
     if let Some(group) = group {
         type1.detach_group(group);
     }
+}
+
+/// # Safety
+///
+/// See the top of the file. `pages` must be null or have room for `npage` pointers. Called by
+/// drivers, with locks of their own held.
+unsafe extern "C" fn pin_pages(
+    iommu_data: *mut c_void,
+    group: *mut bindings::iommu_group,
+    user_iova: bindings::dma_addr_t,
+    npage: c_int,
+    prot: c_int,
+    pages: *mut *mut bindings::page,
+) -> c_int {
+    from_result(|| {
+        let count = usize::try_from(npage).map_err(|_| EINVAL)?;
+        let pages = NonNull::new(pages).ok_or(EINVAL)?;
+        if iommu_data.is_null() || count == 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the contract of this function.
+        let (type1, group) = unsafe { (type1(iommu_data), Group::from_raw(group)) };
+        // SAFETY: As above.
+        let mut pages = unsafe { PageSlots::from_raw(pages, count) };
+        let group = group.ok_or(EINVAL)?;
+        type1.pin_pages(group, Iova::new(user_iova), prot, &mut pages)?;
+        Ok(npage)
+    })
+}
+
+/// # Safety
+///
+/// See the top of the file. Called by drivers, with locks of their own held.
+unsafe extern "C" fn unpin_pages(
+    iommu_data: *mut c_void,
+    user_iova: bindings::dma_addr_t,
+    npage: c_int,
+) {
+    // SAFETY: By the contract of this function.
+    unsafe { type1(iommu_data) }.unpin_pages(Iova::new(user_iova), npage);
+}
+
+/// # Safety
+///
+/// See the top of the file. `device` must stay valid until it was unregistered.
+unsafe extern "C" fn register_device(iommu_data: *mut c_void, device: *mut bindings::vfio_device) {
+    // SAFETY: By the contract of this function.
+    let (type1, listener) = unsafe { (type1(iommu_data), UnmapListener::from_raw(device)) };
+    if let Some(listener) = listener {
+        type1.register_device(listener);
+    }
+}
+
+/// # Safety
+///
+/// See the top of the file. `device` must be valid.
+unsafe extern "C" fn unregister_device(
+    iommu_data: *mut c_void,
+    device: *mut bindings::vfio_device,
+) {
+    // SAFETY: By the contract of this function.
+    let (type1, listener) = unsafe { (type1(iommu_data), UnmapListener::from_raw(device)) };
+    if let Some(listener) = listener {
+        type1.unregister_device(listener);
+    }
+}
+
+/// # Safety
+///
+/// See the top of the file. `data` must be valid for `count` bytes, for writing unless `write`.
+/// Called by drivers, with locks of their own held.
+unsafe extern "C" fn dma_rw(
+    iommu_data: *mut c_void,
+    user_iova: bindings::dma_addr_t,
+    data: *mut c_void,
+    count: usize,
+    write: bool,
+) -> c_int {
+    from_result(|| {
+        let data = NonNull::new(data.cast()).ok_or(EINVAL)?;
+        // SAFETY: By the contract of this function.
+        let type1 = unsafe { type1(iommu_data) };
+        // SAFETY: As above.
+        let buffer = unsafe { DmaBuffer::from_raw(data, count, write) };
+        type1.dma_rw(Iova::new(user_iova), buffer)?;
+        Ok(0)
+    })
 }
 
 /// # Safety

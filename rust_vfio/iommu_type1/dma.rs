@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! MAP_DMA and UNMAP_DMA: what the user asks for, in the order in which it is checked.
+//! MAP_DMA: what the user asks for, in the order in which it is checked.
 //!
-//! The order is part of the ABI (contract 6.5 and 6.6): a request with several mistakes gets the
-//! errno of the first. What can be decided without the state of the container is decided, and
-//! copied, without its lock.
+//! The order is part of the ABI (contract 6.5): a request with several mistakes gets the errno of
+//! the first. What can be decided without the state of the container is decided, and copied,
+//! without its lock.
 
 use kernel::{
     prelude::*,
@@ -21,15 +21,11 @@ use crate::{
     },
     logic::{
         iova_ranges,
-        units::{
-            Iova,
-            IovaRange, //
-        },
+        units::IovaRange,
         unmap_plan::{
             aligned,
             map_range,
-            smallest_page,
-            Target, //
+            smallest_page, //
         }, //
     }, //
 };
@@ -39,10 +35,7 @@ use super::{
         Mapping,
         Slot, //
     },
-    populate::{
-        populate,
-        release, //
-    },
+    populate::populate,
     State,
     Type1, //
 };
@@ -51,14 +44,15 @@ use super::{
 struct MapRequest {
     range: IovaRange,
     vaddr: usize,
-    access: Access,
+    /// What devices may do, or nothing if only the user address of a mapping changes.
+    access: Option<Access>,
 }
 
 impl MapRequest {
     /// Reads the user's structure, as far as it can be checked on its own.
     fn read(arg: UserAddr) -> Result<Self> {
         let map: uapi::DmaMap = arg.read()?;
-        let known = uapi::MAP_READ | uapi::MAP_WRITE;
+        let known = uapi::MAP_READ | uapi::MAP_WRITE | uapi::MAP_VADDR;
         if (map.argsz as usize) < core::mem::size_of_val(&map) || map.flags & !known != 0 {
             return Err(EINVAL);
         }
@@ -68,14 +62,15 @@ impl MapRequest {
             read: map.flags & uapi::MAP_READ != 0,
             write: map.flags & uapi::MAP_WRITE != 0,
         };
-        if !access.read && !access.write {
+        let new = access.read || access.write;
+        if new == (map.flags & uapi::MAP_VADDR != 0) {
             return Err(EINVAL);
         }
         Ok(Self {
             range,
             // CAST: Checked above.
             vaddr: map.vaddr as usize,
-            access,
+            access: new.then_some(access),
         })
     }
 }
@@ -85,7 +80,7 @@ impl MapRequest {
 /// # Errors
 ///
 /// `EOVERFLOW` if not.
-fn fits_native(numbers: &[u64]) -> Result {
+pub(super) fn fits_native(numbers: &[u64]) -> Result {
     for number in numbers {
         usize::try_from(*number).map_err(|_| EOVERFLOW)?;
     }
@@ -104,32 +99,6 @@ impl Type1 {
         self.state.lock().map(request)?;
         Ok(0)
     }
-
-    /// UNMAP_DMA. Tells the user how many bytes are gone, which may be less or, with version 1,
-    /// more than it asked for.
-    ///
-    /// # Errors
-    ///
-    /// See contract 6.6.
-    #[inline(never)] // As `map_dma`.
-    pub(super) fn unmap_dma(&self, arg: UserAddr) -> Result<isize> {
-        let mut unmap: uapi::DmaUnmap = arg.read()?;
-        let known = uapi::UNMAP_ALL;
-        if (unmap.argsz as usize) < core::mem::size_of_val(&unmap) || unmap.flags & !known != 0 {
-            return Err(EINVAL);
-        }
-        fits_native(&[unmap.iova, unmap.size])?;
-        let all = unmap.flags & uapi::UNMAP_ALL != 0;
-
-        unmap.size = {
-            let mut state = self.state.lock();
-            let page = smallest_page(state.domains.page_sizes())?;
-            let target = Target::new(unmap.iova, unmap.size, all, page)?;
-            state.unmap(target)?
-        };
-        arg.write(&unmap)?;
-        Ok(0)
-    }
 }
 
 impl State {
@@ -143,6 +112,9 @@ impl State {
         if !aligned(&[range.bytes(), range.first().get(), vaddr as u64], page) {
             return Err(EINVAL);
         }
+        let Some(access) = access else {
+            return self.update_vaddr(range, vaddr);
+        };
         if self.mappings.any_in(range) {
             return Err(EEXIST);
         }
@@ -152,6 +124,7 @@ impl State {
         if !iova_ranges::allows(&self.valid, range) {
             return Err(EINVAL);
         }
+        self.can_track(range)?;
         let slot = Slot::new()?;
         let owner = self.current_owner()?;
         let mut mapping = Mapping::new(range.first(), vaddr, access, owner);
@@ -171,7 +144,7 @@ impl State {
     }
 
     /// The calling process, as the owner of a mapping. Shared with earlier mappings of the same.
-    fn current_owner(&mut self) -> Result<Arc<Owner>> {
+    pub(super) fn current_owner(&mut self) -> Result<Arc<Owner>> {
         if let Some(owner) = &self.owner {
             if owner.is_current() {
                 return Ok(owner.clone());
@@ -180,53 +153,5 @@ impl State {
         let owner = Arc::new(Owner::current()?, GFP_KERNEL)?;
         self.owner = Some(owner.clone());
         Ok(owner)
-    }
-
-    /// Removes the mappings that `target` is about. Returns their size in bytes.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if that would cut a mapping, which version 2 does not do. Nothing is removed then.
-    fn unmap(&mut self, target: Target) -> Result<u64> {
-        let (version, request) = (self.version, target.range());
-        let Some(place) = self.mappings.place_from(request.first()) else {
-            return Ok(0);
-        };
-        let found = place.range().ok_or(EINVAL)?;
-        if target.cuts(version, found) {
-            return Err(EINVAL);
-        }
-        let mut next = if found.last() >= request.last() {
-            // The usual case, one mapping, needs one search.
-            Some(place)
-        } else {
-            let at_last = self.mappings.next_from(request.last());
-            if at_last.is_some_and(|found| target.cuts(version, found)) {
-                return Err(EINVAL);
-            }
-            self.mappings.place_from(request.first())
-        };
-
-        let mut bytes = 0u64;
-        while let Some(mut place) = next {
-            let Some(range) = place.range().filter(|range| target.takes(version, *range)) else {
-                break;
-            };
-            release(place.mapping(), &self.domains);
-            next = place.remove();
-            bytes = bytes.saturating_add(range.bytes());
-            self.available = self.available.saturating_add(1);
-        }
-        Ok(bytes)
-    }
-
-    /// Removes all mappings, when nobody is left who could use them.
-    pub(super) fn remove_all_mappings(&mut self) {
-        let mut next = self.mappings.place_from(Iova::MIN);
-        while let Some(mut place) = next {
-            release(place.mapping(), &self.domains);
-            next = place.remove();
-            self.available = self.available.saturating_add(1);
-        }
     }
 }

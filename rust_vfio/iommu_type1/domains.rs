@@ -50,10 +50,17 @@ use super::{
     Type1, //
 };
 
+/// A group whose devices use a domain.
+struct Member {
+    group: Group,
+    /// Whether its drivers pin what the devices write, so that other pages stay clean.
+    pins: bool,
+}
+
 /// A page table and the groups whose devices use it. Dropping it detaches them.
 struct Domain {
     paging: PagingDomain,
-    groups: KVec<Group>,
+    members: KVec<Member>,
     /// All DMA is cache-coherent, even if a device asks for something else.
     coherent: bool,
 }
@@ -67,7 +74,7 @@ impl Domain {
     fn new(group: Group) -> Result<Self> {
         let mut domain = Self {
             paging: group.new_domain()?,
-            groups: KVec::new(),
+            members: KVec::new(),
             coherent: false,
         };
         domain.attach(group)?;
@@ -75,21 +82,19 @@ impl Domain {
     }
 
     fn attach(&mut self, group: Group) -> Result {
-        self.groups.reserve(1, GFP_KERNEL)?;
+        self.members.reserve(1, GFP_KERNEL)?;
         self.paging.attach(group)?;
+        let member = Member { group, pins: false };
         // There is room.
-        self.groups.push(group, GFP_KERNEL)?;
+        self.members.push(member, GFP_KERNEL)?;
         Ok(())
     }
 
-    /// Detaches `group`. Returns whether it was attached.
-    fn detach(&mut self, group: Group) -> bool {
-        let Some(index) = self.groups.iter().position(|other| *other == group) else {
-            return false;
-        };
+    /// Detaches `group`, if it was attached.
+    fn detach(&mut self, group: Group) -> Option<Member> {
+        let index = self.members.iter().position(|other| other.group == group)?;
         self.paging.detach(group);
-        let _ = self.groups.remove(index);
-        true
+        self.members.remove(index).ok()
     }
 
     /// Whether devices that need `other` can use this domain instead.
@@ -100,8 +105,8 @@ impl Domain {
 
 impl Drop for Domain {
     fn drop(&mut self) {
-        for group in &self.groups {
-            self.paging.detach(*group);
+        for member in &self.members {
+            self.paging.detach(member.group);
         }
     }
 }
@@ -145,8 +150,27 @@ impl Domains {
         let domain = self
             .list
             .iter()
-            .find(|domain| domain.groups.contains(&group))?;
+            .find(|domain| domain.members.iter().any(|member| member.group == group))?;
         Some(&domain.paging)
+    }
+
+    /// Whether devices can write to whatever is mapped without anybody knowing.
+    pub(super) fn write_anywhere(&self) -> bool {
+        self.list
+            .iter()
+            .flat_map(|domain| domain.members.iter())
+            .any(|member| !member.pins)
+    }
+
+    /// Notes that the drivers of `group` pin what its devices write, if it is here.
+    pub(super) fn mark_as_pinning(&mut self, group: Group) {
+        let members = self
+            .list
+            .iter_mut()
+            .flat_map(|domain| domain.members.iter_mut());
+        for member in members.filter(|member| member.group == group) {
+            member.pins = true;
+        }
     }
 
     /// The addresses that every domain can translate.
@@ -163,8 +187,8 @@ impl Domains {
     /// `ENOMEM`, or what the IOMMU core says.
     pub(super) fn reserved(&self) -> Result<KVec<Reserved>> {
         let mut all = iova::reserved_list()?;
-        for group in self.list.iter().flat_map(|domain| domain.groups.iter()) {
-            group.reserved(&mut all)?;
+        for member in self.list.iter().flat_map(|domain| domain.members.iter()) {
+            member.group.reserved(&mut all)?;
         }
         Ok(all)
     }
@@ -227,6 +251,9 @@ impl Type1 {
     /// See contract 6.12. Nothing has changed then.
     pub(super) fn attach_group(&self, group: Group, emulated: bool) -> Result {
         let mut state = self.state.lock();
+        if state.invalid_vaddrs != 0 {
+            return Err(EBUSY);
+        }
         if state.emulated.contains(&group) || state.domains.of(group).is_some() {
             return Err(EINVAL);
         }
@@ -244,7 +271,7 @@ impl Type1 {
         if let Some(index) = state.emulated.iter().position(|other| *other == group) {
             let _ = state.emulated.remove(index);
             if state.emulated.is_empty() && state.domains.is_empty() {
-                state.remove_all_mappings();
+                state.remove_unused_mappings();
             }
             return;
         }
@@ -336,6 +363,7 @@ impl State {
             drop(self.domains.list.pop());
         }
         self.domains.update_page_sizes();
+        self.page_sizes_changed();
         replayed
     }
 
@@ -388,29 +416,47 @@ impl State {
 
     fn detach(&mut self, group: Group) {
         let mut domains = self.domains.list.iter_mut();
-        let Some(index) = domains.position(|domain| domain.detach(group)) else {
+        let found = domains
+            .by_ref()
+            .enumerate()
+            .find_map(|(index, domain)| Some((index, domain.detach(group)?)));
+        let Some((index, member)) = found else {
             return;
         };
         let unused = self
             .domains
             .list
             .get(index)
-            .is_some_and(|domain| domain.groups.is_empty());
+            .is_some_and(|domain| domain.members.is_empty());
         if unused {
             if self.domains.list.len() == 1 {
                 // Nobody translates addresses any more.
                 if self.emulated.is_empty() {
-                    self.remove_all_mappings();
+                    self.remove_unused_mappings();
                 } else {
                     self.unpin_all();
                 }
             }
             drop(self.domains.list.remove(index));
             self.domains.update_page_sizes();
+            self.page_sizes_changed();
+        }
+        if !member.pins {
+            // Nobody will say any more that its devices can have written anywhere.
+            self.mark_all_dirty();
         }
         if !self.domains.is_empty() || !self.emulated.is_empty() {
             self.refresh_valid(unused);
         }
+    }
+}
+
+impl State {
+    /// Removes all mappings when the last group goes. Its devices were closed before, so none can
+    /// have pinned a page.
+    fn remove_unused_mappings(&mut self) {
+        kernel::warn_on!(!self.listeners.is_empty());
+        self.remove_all_mappings();
     }
 }
 

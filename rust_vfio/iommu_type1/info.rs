@@ -24,6 +24,7 @@ pub(super) fn check_extension(type1: Option<&Type1>, what: usize) -> isize {
         extension::DMA_CC => {
             type1.is_some_and(|type1| type1.state.lock().domains.all_enforce_coherency())
         }
+        extension::UPDATE_VADDR => type1.is_some_and(|type1| type1.state.lock().can_move_memory()),
         _ => false,
     };
     isize::from(yes)

@@ -17,6 +17,7 @@ use kernel::{
     sync::Arc, //
 };
 
+use super::pins::Pins;
 use crate::{
     ffi::{
         iommu::Access,
@@ -44,16 +45,30 @@ pub(crate) struct Mapping {
     owner: Arc<Owner>,
     /// What the owner has paid.
     pub(crate) charged: Charged,
-    /// The physical memory, if the container has a domain; otherwise nothing is pinned.
+    /// The physical memory, if the container has a domain; otherwise the mapping has none.
     pub(crate) memory: PinnedRuns,
+    /// What only few mappings have.
+    extras: Option<KBox<Extras>>,
     /// What devices may do.
     access: Access,
+    /// Whether the memory is still at the user address.
+    pub(crate) vaddr_valid: bool,
+    /// Whether all pages are dirty. Only used while dirty pages are tracked.
+    pub(crate) all_dirty: bool,
 }
 
 const _: () = {
-    // The tree adds three pointers and the key, to less than the 96 bytes of a slab.
-    assert!(core::mem::size_of::<Mapping>() <= 56 || !cfg!(CONFIG_64BIT));
+    // The tree adds three pointers and the key, which fills the 96 bytes of a slab.
+    assert!(core::mem::size_of::<Mapping>() <= 64 || !cfg!(CONFIG_64BIT));
 };
+
+/// What only few mappings have.
+pub(crate) struct Extras {
+    /// Pages that drivers of emulated devices use.
+    pub(crate) pins: Pins,
+    /// The dirty pages, a bit each, or nothing as long as none is.
+    pub(crate) dirty: KVVec<u64>,
+}
 
 impl Mapping {
     /// A mapping that has no memory yet.
@@ -64,7 +79,10 @@ impl Mapping {
             owner,
             charged: Charged::NOTHING,
             memory: PinnedRuns::NOTHING,
+            extras: None,
             access,
+            vaddr_valid: true,
+            all_dirty: false,
         }
     }
 
@@ -83,9 +101,51 @@ impl Mapping {
         self.access
     }
 
+    /// Says that the memory is now at `vaddr`.
+    pub(crate) fn set_vaddr(&mut self, vaddr: usize) {
+        self.vaddr = vaddr;
+        self.vaddr_valid = true;
+    }
+
     /// Whose memory it is.
     pub(crate) fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Gives the memory to `owner`. Returns the one before.
+    pub(crate) fn replace_owner(&mut self, owner: Arc<Owner>) -> Arc<Owner> {
+        core::mem::replace(&mut self.owner, owner)
+    }
+
+    /// What only few mappings have, if this one does.
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        self.extras.as_deref()
+    }
+
+    /// See [`Mapping::extras`].
+    pub(crate) fn extras_mut(&mut self) -> Option<&mut Extras> {
+        self.extras.as_deref_mut()
+    }
+
+    /// What only few mappings have, made if this one does not yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn need_extras(&mut self) -> Result<&mut Extras> {
+        if self.extras.is_none() {
+            let extras = Extras {
+                pins: Pins::new(),
+                dirty: KVVec::new(),
+            };
+            self.extras = Some(KBox::new(extras, GFP_KERNEL_ACCOUNT)?);
+        }
+        self.extras_mut().ok_or(ENOMEM)
+    }
+
+    /// Whether a driver uses a page of it.
+    pub(crate) fn has_pins(&self) -> bool {
+        self.extras().is_some_and(|extras| !extras.pins.is_empty())
     }
 
     /// All addresses, for a mapping with key `last`.
@@ -161,6 +221,13 @@ impl Mappings {
     pub(crate) fn place_from(&mut self, from: Iova) -> Option<Place<'_>> {
         self.0.cursor_lower_bound_mut(&from).map(Place)
     }
+
+    /// The place of the mapping that has `iova`, and its addresses.
+    pub(crate) fn at(&mut self, iova: Iova) -> Option<(IovaRange, Place<'_>)> {
+        let place = self.place_from(iova)?;
+        let range = place.range()?;
+        (range.first() <= iova).then_some((range, place))
+    }
 }
 
 /// A mapping in its place among the others.
@@ -176,6 +243,11 @@ impl Place<'_> {
     /// The mapping.
     pub(crate) fn mapping(&mut self) -> &mut Mapping {
         self.0.current_mut().1
+    }
+
+    /// The place of the next mapping.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.0.move_next().map(Self)
     }
 
     /// Removes the mapping, whose memory must have been released, and goes to the next one.

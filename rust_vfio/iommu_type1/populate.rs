@@ -23,6 +23,7 @@ use crate::{
             self,
             cond_resched, //
         },
+        pfnmap,
         pin::{
             Memory,
             PageBuffer,
@@ -32,6 +33,7 @@ use crate::{
         }, //
     },
     logic::{
+        account::Credit,
         runs::{
             room_at,
             Run, //
@@ -79,14 +81,20 @@ pub(crate) fn populate(
         },
         domains,
     };
-    let result = fill(mapping, range, memory, buffer, &mut writer).and_then(|()| {
+    // Drivers of emulated devices may have pinned some of the pages, at the user's expense.
+    let mut credit = Credit::of(mapping.charged);
+    let result = fill(mapping, range, memory, buffer, &mut writer, &mut credit).and_then(|()| {
         // The last run.
         writer.flush(mapping)
     });
     // Pages that were pinned and not mapped are unpinned here.
     drop(writer);
     match result {
-        Ok(()) => mapping.memory.trim(),
+        Ok(()) => {
+            let overpaid = mapping.charged.take(credit.left());
+            mapping.owner().uncharge(overpaid);
+            mapping.memory.trim();
+        }
         Err(_) => release(mapping, domains),
     }
     result
@@ -98,6 +106,7 @@ fn fill(
     memory: Memory<'_>,
     buffer: &mut PageBuffer,
     writer: &mut Writer<'_>,
+    credit: &mut Credit,
 ) -> Result {
     let mut vaddr = mapping.vaddr();
     let mut left = range.pages(mm::SHIFT);
@@ -108,17 +117,27 @@ fn fill(
         }
         let mut small = SmallBuffer::new();
         let write = mapping.access().write;
-        let mut batch = PinnedBatch::pin(memory, vaddr, left, write, buffer, &mut small)?;
-        let pinned = batch.len();
+        let filled = match PinnedBatch::pin(memory, vaddr, left, write, buffer, &mut small) {
+            Ok(mut batch) => {
+                let pinned = batch.len();
+                let charge = credit.pay(writer.take_all(&mut batch, mapping)?);
+                mapping.owner().charge(charge)?;
+                mapping.charged.add(charge);
+                pinned
+            }
+            Err(error) => {
+                let limit = left.min(writer.room(writer.end()));
+                let frames = pfnmap::frames(memory, vaddr, limit, write)?.ok_or(error)?;
+                let pages = frames.get().pages();
+                writer.add(PinnedRun::of_device(frames), mapping)?;
+                pages
+            }
+        };
 
-        let charge = writer.take_all(&mut batch, mapping)?;
-        mapping.owner().charge(charge)?;
-        mapping.charged.add(charge);
-
-        left = left.minus(pinned);
-        // CAST: As many bytes as were pinned from `vaddr` on. At the top of the address space
+        left = left.minus(filled);
+        // CAST: As many bytes as were filled from `vaddr` on. At the top of the address space
         // the sum is not used any more.
-        vaddr = vaddr.wrapping_add(pinned.bytes(mm::SHIFT) as usize);
+        vaddr = vaddr.wrapping_add(filled.bytes(mm::SHIFT) as usize);
     }
     Ok(())
 }
@@ -201,7 +220,8 @@ fn behind(iova: Iova, run: Run) -> Iova {
         .unwrap_or(Iova::MIN)
 }
 
-/// Takes the memory of `mapping` away from all devices, unpins it and gives the charge back.
+/// Takes the memory of `mapping` away from all devices, unpins it and gives the charge back,
+/// except for pages that drivers of emulated devices have pinned as well.
 ///
 /// Pages that cannot be taken away from a device stay pinned and charged.
 pub(crate) fn release(mapping: &mut Mapping, domains: &Domains) {
@@ -217,6 +237,10 @@ pub(crate) fn release(mapping: &mut Mapping, domains: &Domains) {
         cond_resched();
         gone
     });
-    let charge = mapping.charged.take(kept);
+    mapping.charged.forget(kept);
+    let still_used = mapping
+        .extras()
+        .map_or(PageCount::ZERO, |extras| extras.pins.price());
+    let charge = mapping.charged.shrink_to(still_used);
     mapping.owner().uncharge(charge);
 }

@@ -5,29 +5,72 @@
 //! The charge itself is in the user's address space (`locked_vm`); a mapping notes its share so
 //! that exactly this much is given back, however it goes. Counting saturates instead of wrapping:
 //! a wrong number would lock a user out, a wrapped one would let everybody in.
+//!
+//! Two kinds of pages are charged: those of the whole mapping while a domain has it, and those
+//! that drivers of emulated devices pinned one by one while none has it. A page is never charged
+//! for both, so what was paid for pins counts when the whole mapping is pinned, and stays paid
+//! when it is unpinned again.
 
 use super::units::PageCount;
 
 /// The pages that one mapping has been charged for and not given back.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charged(PageCount);
 
 impl Charged {
     /// Nothing yet.
     pub const NOTHING: Self = Self(PageCount::ZERO);
 
+    /// The number of pages.
+    pub fn pages(self) -> PageCount {
+        self.0
+    }
+
     /// Notes a charge that was made.
     pub fn add(&mut self, pages: PageCount) {
         self.0 = self.0.plus(pages);
     }
 
-    /// What has to be given back when the mapping's memory is unpinned, except for `kept` pages
-    /// that could not be. Those stay charged, but no longer to this mapping.
+    /// Notes that `pages` are to be given back. Returns how many of them there are.
     #[must_use = "whatever is taken out must be given back to the user"]
-    pub fn take(&mut self, kept: PageCount) -> PageCount {
-        let pages = self.0.minus(kept);
-        self.0 = PageCount::ZERO;
-        pages
+    pub fn take(&mut self, pages: PageCount) -> PageCount {
+        let taken = pages.min(self.0);
+        self.0 = self.0.minus(taken);
+        taken
+    }
+
+    /// Notes that `lost` pages stay charged for ever, but no longer to this mapping.
+    pub fn forget(&mut self, lost: PageCount) {
+        self.0 = self.0.minus(lost);
+    }
+
+    /// What has to be given back when only `rest` pages are still used.
+    #[must_use = "whatever is taken out must be given back to the user"]
+    pub fn shrink_to(&mut self, rest: PageCount) -> PageCount {
+        self.take(self.0.minus(rest))
+    }
+}
+
+/// Pages that were paid for in advance.
+#[derive(Debug)]
+pub struct Credit(PageCount);
+
+impl Credit {
+    /// What a mapping has been charged for so far.
+    pub fn of(charged: Charged) -> Self {
+        Self(charged.0)
+    }
+
+    /// Uses the credit for `pages`. Returns how many of them are still to be paid for.
+    pub fn pay(&mut self, pages: PageCount) -> PageCount {
+        let free = pages.min(self.0);
+        self.0 = self.0.minus(free);
+        pages.minus(free)
+    }
+
+    /// What was not used.
+    pub fn left(self) -> PageCount {
+        self.0
     }
 }
 
@@ -35,15 +78,32 @@ impl Charged {
 mod tests {
     use super::*;
 
+    const fn pages(pages: u64) -> PageCount {
+        PageCount::new(pages)
+    }
+
     #[test]
     fn what_was_charged_is_given_back_once() {
         let mut charged = Charged::NOTHING;
-        charged.add(PageCount::new(5));
+        charged.add(pages(5));
         charged.add(PageCount::ZERO);
-        charged.add(PageCount::new(7));
-        assert_eq!(charged.take(PageCount::new(2)), PageCount::new(10));
-        assert_eq!(charged.take(PageCount::ZERO), PageCount::ZERO);
-        charged.add(PageCount::new(1));
-        assert_eq!(charged.take(PageCount::new(2)), PageCount::ZERO);
+        charged.add(pages(7));
+        charged.forget(pages(2));
+        assert_eq!(charged.shrink_to(pages(3)), pages(7));
+        assert_eq!(charged.take(pages(9)), pages(3));
+        assert_eq!(charged.shrink_to(PageCount::ZERO), PageCount::ZERO);
+        charged.add(pages(1));
+        assert_eq!(charged.shrink_to(pages(2)), PageCount::ZERO);
+    }
+
+    #[test]
+    fn pages_are_not_paid_for_twice() {
+        let mut charged = Charged::NOTHING;
+        charged.add(pages(3));
+        let mut credit = Credit::of(charged);
+        assert_eq!(credit.pay(pages(2)), PageCount::ZERO);
+        assert_eq!(credit.pay(pages(2)), pages(1));
+        assert_eq!(credit.pay(pages(2)), pages(2));
+        assert_eq!(credit.left(), PageCount::ZERO);
     }
 }

@@ -33,6 +33,8 @@ pub enum Backing {
     Pinned = 1,
     /// Pinned by the mapping, but reserved by the kernel and so not charged: the zero page.
     Reserved = 2,
+    /// Memory of a device, which is not the kernel's: neither pinned nor charged.
+    Device = 3,
 }
 
 /// Consecutive page frames of one kind.
@@ -73,6 +75,7 @@ impl Run {
     pub const fn backing(self) -> Backing {
         match self.0.get() >> BACKING_SHIFT {
             2 => Backing::Reserved,
+            3 => Backing::Device,
             _ => Backing::Pinned,
         }
     }
@@ -81,7 +84,7 @@ impl Run {
     pub const fn charged(self) -> PageCount {
         match self.backing() {
             Backing::Pinned => self.pages(),
-            Backing::Reserved => PageCount::ZERO,
+            Backing::Reserved | Backing::Device => PageCount::ZERO,
         }
     }
 
@@ -104,6 +107,13 @@ impl Run {
 pub fn room_at(iova: Iova, page_shift: u32) -> PageCount {
     let into = (iova.get() >> page_shift) & (Run::MAX_PAGES - 1);
     PageCount::new(Run::MAX_PAGES - into)
+}
+
+/// How many frames there are from `pfn` on in the page table entry that has it, which covers the
+/// user addresses that are equal under `addr_mask`.
+pub fn left_in_entry(pfn: Pfn, addr_mask: u64, page_shift: u32) -> PageCount {
+    let behind = !addr_mask >> page_shift;
+    PageCount::new(behind - (pfn.get() & behind)).plus(PageCount::new(1))
 }
 
 /// How many runs are unmapped, flushed and unpinned together at most.
@@ -139,7 +149,7 @@ mod tests {
     fn a_run_is_what_it_was_made_of() {
         for pfn in [0, 1, (1 << 44) - 1] {
             for pages in [1, 2, Run::MAX_PAGES] {
-                for backing in [Backing::Pinned, Backing::Reserved] {
+                for backing in [Backing::Pinned, Backing::Reserved, Backing::Device] {
                     let run = Run::new(Pfn::new(pfn), PageCount::new(pages), backing).unwrap();
                     assert_eq!(run.first().get(), pfn);
                     assert_eq!(run.pages().get(), pages);
@@ -177,6 +187,18 @@ mod tests {
         assert_eq!(room_at(Iova::new(0x1000), 12).get(), Run::MAX_PAGES - 1);
         assert_eq!(room_at(Iova::new(0x3fff_f000), 12).get(), 1);
         assert_eq!(room_at(Iova::new(u64::MAX - 0xfff), 12).get(), 1);
+    }
+
+    #[test]
+    fn an_entry_ends_where_its_frames_do() {
+        let mask = |bytes: u64| !(bytes - 1);
+        assert_eq!(left_in_entry(Pfn::new(7), mask(1 << 12), 12).get(), 1);
+        assert_eq!(left_in_entry(Pfn::new(0x200), mask(1 << 21), 12).get(), 512);
+        assert_eq!(left_in_entry(Pfn::new(0x3ff), mask(1 << 21), 12).get(), 1);
+        assert_eq!(
+            left_in_entry(Pfn::new(0x3ff), mask(1 << 30), 12).get(),
+            (1 << 18) - 0x3ff
+        );
     }
 
     #[test]

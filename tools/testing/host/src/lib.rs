@@ -16,6 +16,7 @@ pub mod logic {
     pub mod argsz;
     pub mod caps;
     pub mod combine;
+    pub mod dirty;
     pub mod features;
     pub mod fsm;
     pub mod iova_ranges;

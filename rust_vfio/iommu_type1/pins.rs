@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages that drivers of emulated devices use: `vfio_pin_pages()` and `vfio_unpin_pages()`.
+//!
+//! A pin is known by the exact address that the driver named, which need not be that of a page:
+//! some drivers pin what an address of theirs is in. Pinning an address again counts.
+//!
+//! Who pays: while the container has a domain the whole mapping is pinned and paid for, so a pin
+//! costs nothing; otherwise it costs a page.
+//!
+//! Deviation from C: the page pinned is the one that has the address. C also accepts an address
+//! just below a mapping and pins user memory below it.
+
+use kernel::{
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    warn_on, //
+};
+
+use crate::{
+    ffi::{
+        driver_buffers::PageSlots,
+        iommu::Group,
+        mm,
+        pin::{
+            pin_page,
+            Memory,
+            PinnedRun, //
+        }, //
+    },
+    logic::{
+        runs::Run,
+        units::{
+            Iova,
+            IovaRange,
+            PageCount, //
+        },
+        unmap_plan::Version, //
+    }, //
+};
+
+use super::{
+    mapping::{
+        Mapping,
+        Place, //
+    },
+    State,
+    Type1, //
+};
+
+/// The pins of a mapping, by address.
+pub(crate) struct Pins(RBTree<Iova, Pin>);
+
+/// A page that drivers use.
+struct Pin {
+    page: PinnedRun,
+    users: u64,
+}
+
+impl Pins {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self(RBTree::new())
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The addresses.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Iova> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// How many pages have to be paid for if nothing else pays for them.
+    pub(super) fn price(&self) -> PageCount {
+        let prices = self.0.values().filter_map(|pin| pin.page.run());
+        prices.fold(PageCount::ZERO, |sum, run| sum.plus(run.charged()))
+    }
+
+    /// One more user of what is pinned at `iova`, if anything is.
+    fn share(&mut self, iova: Iova) -> Option<&PinnedRun> {
+        let pin = self.0.get_mut(&iova)?;
+        pin.users = pin.users.saturating_add(1);
+        Some(&pin.page)
+    }
+
+    /// One user less of what is pinned at `iova`. Returns it if that was the last one.
+    fn release(&mut self, iova: Iova) -> Option<PinnedRun> {
+        let pin = self.0.get_mut(&iova)?;
+        pin.users = pin.users.saturating_sub(1);
+        if pin.users > 0 {
+            return None;
+        }
+        self.0.remove(&iova).map(|pin| pin.page)
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // A driver that is gone without unpinning may have left an address with its device:
+        // keeping the pages is the safe mistake.
+        while let Some(cursor) = self.0.cursor_front_mut() {
+            warn_on!(true);
+            let (_, node) = cursor.remove_current();
+            core::mem::forget(node.to_key_value());
+        }
+    }
+}
+
+impl Mapping {
+    /// Pins the page that has `iova`, which is in this mapping with the first address `first`.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the process is gone; `EFAULT`; `EINVAL` for memory without a page structure;
+    /// `ENOMEM` beyond `RLIMIT_MEMLOCK` if the user has to pay, or without memory.
+    fn pin(&mut self, iova: Iova, pays: bool) -> Result<&PinnedRun> {
+        let offset = iova.get().wrapping_sub(self.first().get());
+        // CAST: Not larger than the mapping. A pin is a whole page, wherever in it the address is.
+        let vaddr = self.vaddr().wrapping_add(offset as usize) & !(mm::PAGE_SIZE - 1);
+        let write = self.access().write;
+
+        let alive;
+        let memory = if self.owner().is_current_mm() {
+            Memory::Own
+        } else {
+            alive = self.owner().memory().ok_or(ENODEV)?;
+            Memory::Of(&alive)
+        };
+        let page = pin_page(memory, vaddr, write)?;
+        page.first_page().ok_or(EINVAL)?;
+        let slot = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        self.need_extras()?;
+        if pays {
+            let price = page.run().map_or(PageCount::ZERO, Run::charged);
+            self.owner().charge(price)?;
+            self.charged.add(price);
+        }
+        let pins = &mut self.need_extras()?.pins;
+        pins.0.insert(slot.into_node(iova, Pin { page, users: 1 }));
+        pins.0.get(&iova).map(|pin| &pin.page).ok_or(EINVAL)
+    }
+
+    /// One user less of the page that has `iova`. Returns whether that was the last one.
+    fn unpin(&mut self, iova: Iova, pays: bool) -> bool {
+        let write = self.access().write;
+        let released = self
+            .extras_mut()
+            .and_then(|extras| extras.pins.release(iova));
+        let Some(page) = released else {
+            return false;
+        };
+        if pays {
+            let price = page.run().map_or(PageCount::ZERO, Run::charged);
+            let price = self.charged.take(price);
+            self.owner().uncharge(price);
+        }
+        page.unpin(write);
+        true
+    }
+}
+
+impl Type1 {
+    /// Pins the pages at and behind `iova`, for a driver that has a device in `group`, and writes
+    /// them to `pages`.
+    ///
+    /// # Errors
+    ///
+    /// See contract 6.13. Nothing is pinned then, and `pages` has null pointers as far as it was
+    /// written.
+    pub(super) fn pin_pages(
+        &self,
+        group: Group,
+        iova: Iova,
+        prot: i32,
+        pages: &mut PageSlots<'_>,
+    ) -> Result {
+        let mut state = self.state.lock();
+        if state.version == Version::V1 {
+            return Err(EACCES);
+        }
+        range_of(iova, pages.len()).ok_or(EOVERFLOW)?;
+        if warn_on!(state.invalid_vaddrs != 0) {
+            return Err(EBUSY);
+        }
+        if state.listeners.is_empty() {
+            return Err(EINVAL);
+        }
+        for index in 0..pages.len() {
+            if let Err(error) = state.pin_page(index, iova, prot, pages) {
+                for done in 0..index {
+                    state.unpin_page(done, iova);
+                }
+                pages.clear(index + 1);
+                return Err(error);
+            }
+        }
+        state.domains.mark_as_pinning(group);
+        Ok(())
+    }
+
+    /// The opposite of [`Type1::pin_pages`], for `count` pages.
+    pub(super) fn unpin_pages(&self, iova: Iova, count: i32) {
+        let mut state = self.state.lock();
+        if warn_on!(state.version == Version::V1) {
+            return;
+        }
+        let count = usize::try_from(count).unwrap_or(0);
+        if warn_on!(range_of(iova, count).is_none()) {
+            return;
+        }
+        let missing = (0..count).find(|index| !state.unpin_page(*index, iova));
+        warn_on!(missing.is_some());
+    }
+}
+
+/// The addresses of `count` pages from `iova` on, if there are so many.
+fn range_of(iova: Iova, count: usize) -> Option<IovaRange> {
+    let bytes = count.checked_mul(mm::PAGE_SIZE)?;
+    IovaRange::with_len(iova, bytes as u64).ok()
+}
+
+/// The address of page `index` from `iova` on. The caller has checked that it exists.
+fn nth(iova: Iova, index: usize) -> Iova {
+    Iova::new(iova.get().wrapping_add((index as u64) << mm::SHIFT))
+}
+
+impl State {
+    /// Whether users pay for each page that a driver pins.
+    fn pays_for_pins(&self) -> bool {
+        self.domains.is_empty()
+    }
+
+    fn pin_page(
+        &mut self,
+        index: usize,
+        iova: Iova,
+        prot: i32,
+        pages: &mut PageSlots<'_>,
+    ) -> Result {
+        let pays = self.pays_for_pins();
+        let iova = nth(iova, index);
+        let (_, mut place) = self.mappings.at(iova).ok_or(EINVAL)?;
+        let mapping = place.mapping();
+        if !mapping.access().allows(prot) {
+            return Err(EPERM);
+        }
+        let shared = mapping
+            .extras_mut()
+            .and_then(|extras| extras.pins.share(iova))
+            .and_then(PinnedRun::first_page);
+        let page = match shared {
+            Some(page) => page,
+            None => mapping.pin(iova, pays)?.first_page().ok_or(EINVAL)?,
+        };
+        pages.set(index, page);
+        Ok(())
+    }
+
+    /// Returns whether the address is mapped at all.
+    fn unpin_page(&mut self, index: usize, iova: Iova) -> bool {
+        let pays = self.pays_for_pins();
+        let tracking = self.tracking;
+        let iova = nth(iova, index);
+        let Some((range, mut place)) = self.mappings.at(iova) else {
+            return false;
+        };
+        let mapping = Place::mapping(&mut place);
+        let unpinned = mapping.unpin(iova, pays);
+        if let (Some(tracking), true) = (tracking, unpinned) {
+            // While it was pinned, the pin itself said so.
+            mapping.mark_dirty(range, iova, iova, tracking);
+        }
+        true
+    }
+}
