@@ -17,9 +17,6 @@ pub(crate) struct Job {
 /// one test that has no option to choose: without, it goes through iommufd.
 const GROUP_MODES: [&str; 2] = ["vfio_type1_iommu", "vfio_type1v2_iommu"];
 
-/// The variants whose mappings are iommufd's. MMIO is mapped in these only.
-const IOMMUFD_MODES: &str = "-v iommufd_compat_type1 -v iommufd_compat_type1v2 -v iommufd";
-
 impl Job {
     fn new(factor: u64) -> Self {
         Self {
@@ -50,8 +47,7 @@ impl Job {
             );
         };
         kernel("dma_mapping", 180, "vfio_dma_mapping_test");
-        let mmio = format!("vfio_dma_mapping_mmio_test {IOMMUFD_MODES}");
-        kernel("dma_mapping_mmio", 120, &mmio);
+        kernel("dma_mapping_mmio", 120, "vfio_dma_mapping_mmio_test");
         kernel("iommufd_setup", 60, "vfio_iommufd_setup_test");
         kernel("pci_device", 60, "vfio_pci_device_test");
         for mode in GROUP_MODES {
