@@ -14,6 +14,7 @@ mod ffi {
 
     pub(crate) mod bindings;
     pub(crate) mod driver_buffers;
+    pub(crate) mod hugetlb;
     pub(crate) mod iommu;
     pub(crate) mod mm;
     pub(crate) mod pfnmap;

@@ -67,6 +67,21 @@ struct page *vfio_rs_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
+struct folio *vfio_rs_page_folio(struct page *page)
+{
+	return page_folio(page);
+}
+
+unsigned long vfio_rs_folio_pfn(const struct folio *folio)
+{
+	return folio_pfn(folio);
+}
+
+unsigned long vfio_rs_folio_nr_pages(const struct folio *folio)
+{
+	return folio_nr_pages(folio);
+}
+
 bool vfio_rs_page_reserved(const struct page *page)
 {
 	return PageReserved(page);

@@ -11,7 +11,10 @@ use core::{
     slice, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    uaccess::UserSlice, //
+};
 
 use super::{
     bindings,
@@ -99,7 +102,11 @@ impl DmaBuffer<'_> {
         let end = offset.checked_add(len).ok_or(EFAULT)?;
         match self {
             Self::ToUser(bytes) => addr.write_bytes(bytes.get(offset..end).ok_or(EFAULT)?),
-            Self::FromUser(room) => addr.read_raw(room.get_mut(offset..end).ok_or(EFAULT)?),
+            Self::FromUser(room) => {
+                let room = room.get_mut(offset..end).ok_or(EFAULT)?;
+                let user = UserSlice::new(UserPtr::from_addr(addr.get()), len);
+                user.reader().read_raw(room)
+            }
         }
     }
 }

@@ -290,6 +290,17 @@ pub(crate) fn pin_page(memory: Memory<'_>, vaddr: usize, write: bool) -> Result<
 pub(crate) struct PinnedRun(Option<Run>);
 
 impl PinnedRun {
+    /// The pins of `run`.
+    ///
+    /// # Safety
+    ///
+    /// Each page of the run has a pin that the caller hands over, if the run is of a kind that is
+    /// pinned.
+    pub(super) unsafe fn from_raw(run: Run) -> Self {
+        // INVARIANT: By the contract of this function.
+        Self(Some(run))
+    }
+
     /// Memory of a device.
     pub(crate) fn of_device(run: DeviceRun) -> Self {
         // INVARIANT: Not of a kind that is pinned.

@@ -11,9 +11,15 @@ use core::mem::{
     size_of, //
 };
 
-use kernel::ioctl::_IO;
+use kernel::{
+    ioctl::_IO,
+    prelude::*, //
+};
 
-use super::uapi::UapiStruct;
+use super::uapi::{
+    UapiStruct,
+    UserAddr, //
+};
 use crate::logic::dirty::MAX_BITMAP_BYTES;
 
 pub(crate) use super::bindings::{
@@ -104,6 +110,20 @@ pub(crate) struct DirtyBitmap {
 
 // SAFETY: Integers, without padding.
 unsafe impl UapiStruct for DirtyBitmap {}
+
+impl UserAddr {
+    /// Writes `words` one after the other.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be written.
+    pub(crate) fn write_words(self, words: &[u64]) -> Result {
+        // SAFETY: The same memory; integers consist of initialised bytes.
+        let bytes =
+            unsafe { core::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) };
+        self.write_bytes(bytes)
+    }
+}
 
 /// The addresses whose dirty pages are asked for, and where they go.
 #[derive(Clone, Copy)]

@@ -145,25 +145,4 @@ impl UserAddr {
     pub(crate) fn write_bytes(self, bytes: &[u8]) -> Result {
         self.slice(bytes.len()).writer().write_slice(bytes)
     }
-
-    /// Writes `words` one after the other.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if any byte cannot be written.
-    pub(crate) fn write_words(self, words: &[u64]) -> Result {
-        // SAFETY: The same memory; integers consist of initialised bytes.
-        let bytes =
-            unsafe { slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) };
-        self.write_bytes(bytes)
-    }
-
-    /// Reads as many bytes as there is room for.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if any byte cannot be read. Some of `room` may have been written then.
-    pub(crate) fn read_raw(self, room: &mut [MaybeUninit<u8>]) -> Result {
-        self.slice(room.len()).reader().read_raw(room)
-    }
 }

@@ -19,6 +19,7 @@ use kernel::prelude::*;
 
 use crate::{
     ffi::{
+        hugetlb,
         mm::{
             self,
             cond_resched, //
@@ -52,6 +53,9 @@ use super::{
     params, //
 };
 
+/// So many pages have to be missing for a huge page of hugetlbfs to be looked for.
+const HUGETLB_WORTHWHILE: PageCount = PageCount::new(64);
+
 /// Pins the memory of `mapping` and maps it into all `domains`.
 ///
 /// `range` is all of the mapping's addresses and `memory` the address space of its owner.
@@ -83,7 +87,13 @@ pub(crate) fn populate(
     };
     // Drivers of emulated devices may have pinned some of the pages, at the user's expense.
     let mut credit = Credit::of(mapping.charged);
-    let result = fill(mapping, range, memory, buffer, &mut writer, &mut credit).and_then(|()| {
+    let mut source = Source {
+        memory,
+        write: mapping.access().write,
+        buffer,
+        no_hugetlb: 0,
+    };
+    let result = fill(mapping, range, &mut source, &mut writer, &mut credit).and_then(|()| {
         // The last run.
         writer.flush(mapping)
     });
@@ -103,8 +113,7 @@ pub(crate) fn populate(
 fn fill(
     mapping: &mut Mapping,
     range: IovaRange,
-    memory: Memory<'_>,
-    buffer: &mut PageBuffer,
+    source: &mut Source<'_>,
     writer: &mut Writer<'_>,
     credit: &mut Credit,
 ) -> Result {
@@ -115,31 +124,82 @@ fn fill(
         if mm::killed() {
             return Err(EINTR);
         }
-        let mut small = SmallBuffer::new();
-        let write = mapping.access().write;
-        let filled = match PinnedBatch::pin(memory, vaddr, left, write, buffer, &mut small) {
-            Ok(mut batch) => {
-                let pinned = batch.len();
-                let charge = credit.pay(writer.take_all(&mut batch, mapping)?);
-                mapping.owner().charge(charge)?;
-                mapping.charged.add(charge);
-                pinned
-            }
-            Err(error) => {
-                let limit = left.min(writer.room(writer.end()));
-                let frames = pfnmap::frames(memory, vaddr, limit, write)?.ok_or(error)?;
-                let pages = frames.get().pages();
-                writer.add(PinnedRun::of_device(frames), mapping)?;
-                pages
-            }
-        };
+        let filled = source.fill(vaddr, left, writer, mapping)?;
+        let charge = credit.pay(filled.charge);
+        mapping.owner().charge(charge)?;
+        mapping.charged.add(charge);
 
-        left = left.minus(filled);
+        left = left.minus(filled.pages);
         // CAST: As many bytes as were filled from `vaddr` on. At the top of the address space
         // the sum is not used any more.
-        vaddr = vaddr.wrapping_add(filled.bytes(mm::SHIFT) as usize);
+        vaddr = vaddr.wrapping_add(filled.pages.bytes(mm::SHIFT) as usize);
     }
     Ok(())
+}
+
+/// Where the frames come from.
+struct Source<'a> {
+    memory: Memory<'a>,
+    /// Whether devices shall write.
+    write: bool,
+    buffer: &'a mut PageBuffer,
+    /// Up to this user address (exclusive) there are no pages of hugetlbfs.
+    no_hugetlb: usize,
+}
+
+/// What was handed to a [`Writer`].
+struct Filled {
+    pages: PageCount,
+    /// How many of them are charged to the user.
+    charge: PageCount,
+}
+
+impl Source<'_> {
+    /// Hands the frames at user address `vaddr` to `writer`, at least one and at most `left`.
+    fn fill(
+        &mut self,
+        vaddr: usize,
+        left: PageCount,
+        writer: &mut Writer<'_>,
+        mapping: &mut Mapping,
+    ) -> Result<Filled> {
+        let room = left.min(writer.room(writer.end()));
+        if room >= HUGETLB_WORTHWHILE && vaddr >= self.no_hugetlb {
+            match hugetlb::pin(self.memory, vaddr, room, self.write) {
+                hugetlb::Found::Pinned(pinned) => {
+                    let pages = pinned.run().map_or(PageCount::ZERO, Run::pages);
+                    writer.add(pinned, mapping)?;
+                    let charge = pages;
+                    return Ok(Filled { pages, charge });
+                }
+                hugetlb::Found::Otherwise(until) => self.no_hugetlb = until,
+            }
+        }
+
+        let mut small = SmallBuffer::new();
+        let batch = PinnedBatch::pin(
+            self.memory,
+            vaddr,
+            left,
+            self.write,
+            self.buffer,
+            &mut small,
+        );
+        let error = match batch {
+            Ok(mut batch) => {
+                let pages = batch.len();
+                let charge = writer.take_all(&mut batch, mapping)?;
+                return Ok(Filled { pages, charge });
+            }
+            Err(error) => error,
+        };
+
+        let frames = pfnmap::frames(self.memory, vaddr, room, self.write)?.ok_or(error)?;
+        let pages = frames.get().pages();
+        writer.add(PinnedRun::of_device(frames), mapping)?;
+        let charge = PageCount::ZERO;
+        Ok(Filled { pages, charge })
+    }
 }
 
 /// Collects frames and maps them as runs.
