@@ -193,6 +193,7 @@ impl FileOps for NodeFile {
         }
     }
 
+    #[inline]
     fn ioctl(this: Pin<&NodeFile>, cmd: u32, arg: UserAddr) -> Result<isize> {
         // Before anything else that could fail.
         if cmd == uapi::VFIO_DEVICE_BIND_IOMMUFD {

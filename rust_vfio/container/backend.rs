@@ -148,6 +148,7 @@ fn noiommu_extension(arg: UserAddr) -> isize {
 /// else what the last one asked said.
 ///
 /// `noiommu` is what kind of groups the container has, if any: they restrict the choice.
+#[inline(never)] // Only containers without a backend come here.
 pub(crate) fn check_extension(noiommu: Option<bool>, arg: UserAddr) -> Result<isize> {
     let mut answer = Ok(0);
     if noiommu != Some(true) {

@@ -61,6 +61,7 @@ impl Call {
 ///
 /// `EFAULT`; `EINVAL` if `argsz` is short or the flags make no sense, for this feature or at all;
 /// `ENOTTY` if the device does not have the feature; what the driver returned.
+#[inline(never)] // Keeps the path of what is only passed on short.
 pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
     let feature = arg.read::<Feature>()?;
     let len = argsz::behind(feature.argsz, HEADER).map_err(|_| EINVAL)?;

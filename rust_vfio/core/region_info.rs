@@ -26,6 +26,7 @@ use crate::{
 /// # Errors
 ///
 /// `EINVAL` if the driver has no regions or `argsz` is short, `EFAULT`, the driver's errno.
+#[inline(never)] // Keeps the path of what is only passed on short.
 pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
     const SIZE: usize = size_of::<RegionInfo>();
 

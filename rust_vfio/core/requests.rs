@@ -27,6 +27,7 @@ use crate::{
 /// # Errors
 ///
 /// As the request says, or the driver.
+#[inline]
 pub(crate) fn ioctl(device: &Device, cmd: u32, arg: UserAddr) -> Result<isize> {
     match cmd {
         uapi::VFIO_DEVICE_FEATURE => features::ioctl(device, arg),

@@ -90,6 +90,7 @@ impl Header {
 ///
 /// `EFAULT`; `EINVAL` if the request is short or has unknown flags; `EOPNOTSUPP` if the driver has
 /// no PASIDs; the driver's errno, and then what was attached stays.
+#[inline(never)] // Keeps the path of what is only passed on short.
 pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize> {
     const MANDATORY: usize = offset_of!(AttachIommufdPt, pasid);
 
@@ -115,6 +116,7 @@ pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize> {
 ///
 /// `EFAULT`; `EINVAL` if the request is short or has unknown flags; `EOPNOTSUPP` if the driver has
 /// no PASIDs. That nothing is attached is no error.
+#[inline(never)] // Keeps the path of what is only passed on short.
 pub(super) fn detach(device: &Device, arg: UserAddr) -> Result<isize> {
     const MANDATORY: usize = offset_of!(DetachIommufdPt, pasid);
 

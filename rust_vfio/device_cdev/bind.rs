@@ -51,6 +51,7 @@ impl Binding {
 /// `EFAULT`, `EINVAL`, `E2BIG` as the request is; `EBUSY` if the file of the device's group is
 /// open; `EINVAL` if this file or another one is bound; what the driver says to the token; `EBADF`,
 /// `EBADFD` if the descriptor is none of an iommufd; what binding and opening returned.
+#[inline(never)] // Keeps the path of what is only passed on short.
 pub(super) fn ioctl(file: &NodeFile, arg: UserAddr) -> Result<isize> {
     let request = BindRequest::read(arg)?;
     let mut binding = file.binding.lock();

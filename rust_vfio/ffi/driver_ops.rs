@@ -93,6 +93,7 @@ impl Device {
     }
 
     /// `ioctl`; `EINVAL` without one.
+    #[inline]
     pub(crate) fn driver_ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
         let ioctl = self.ops().ioctl.ok_or(EINVAL)?;
         // SAFETY: The device is open; the driver checks the argument.
