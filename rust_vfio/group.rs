@@ -84,7 +84,7 @@ use sessions::Sessions;
 #[cfg(CONFIG_VFIO_CONTAINER)]
 pub(crate) use container_use::{
     active_backend,
-    ActiveBackend, //
+    active_group, //
 };
 pub(crate) use registry::{
     is_noiommu,

@@ -13,7 +13,7 @@
 //! | [`dma`] | MAP_DMA |
 //! | [`unmap`] | UNMAP_DMA |
 //! | [`vaddr`] | Mappings whose memory moves to another address or process |
-//! | [`dirty`] | DIRTY_PAGES |
+//! | [`dirty`], [`dirty_report`] | DIRTY_PAGES |
 //! | [`pins`] | Pages that drivers of emulated devices use |
 //! | [`dma_rw`] | Copies that drivers make |
 //! | [`listeners`] | Drivers that are told which mappings go |
@@ -64,6 +64,7 @@ use crate::{
 
 pub(crate) mod abi;
 mod dirty;
+mod dirty_report;
 mod dma;
 mod dma_rw;
 mod domains;

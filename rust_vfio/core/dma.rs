@@ -15,6 +15,9 @@ use kernel::{
     }, //
 };
 
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use kernel::sync::Arc;
+
 #[cfg(CONFIG_IOMMUFD)]
 use crate::ffi::iommufd::Access;
 use crate::ffi::{
@@ -25,9 +28,9 @@ use crate::ffi::{
     },
 };
 #[cfg(CONFIG_VFIO_CONTAINER)]
-use crate::group::{
-    self,
-    ActiveBackend, //
+use crate::{
+    container::backend::Backend,
+    group, //
 };
 
 /// Most pages that one call pins or unpins: as many pointers as fit into a page.
@@ -46,7 +49,7 @@ fn is_open(device: &Device) -> bool {
 enum Memory {
     /// The backend of the container that the device's group is in.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    Container(ActiveBackend),
+    Container(Arc<Backend>),
     /// The address space that is attached to the device.
     #[cfg(CONFIG_IOMMUFD)]
     Iommufd(Access),
@@ -64,8 +67,8 @@ fn memory(device: &Device) -> Result<Memory> {
         return Ok(Memory::Iommufd(access));
     }
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    if let Some(active) = group::active_backend(device) {
-        return Ok(Memory::Container(active));
+    if let Some(backend) = group::active_backend(device) {
+        return Ok(Memory::Container(backend));
     }
     Err(EINVAL)
 }
@@ -94,7 +97,10 @@ pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         Memory::Container(_) if !is_acceptable(request.count()) => Err(E2BIG),
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Memory::Container(active) => active.driver()?.pin_pages(active.group(), request),
+        Memory::Container(backend) => {
+            let group = group::active_group(device).ok_or(EINVAL)?;
+            backend.driver()?.pin_pages(&group, request)
+        }
         #[cfg(CONFIG_IOMMUFD)]
         Memory::Iommufd(access) => access.pin_pages(request),
     }
@@ -107,11 +113,11 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
     }
     match memory(device) {
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Ok(Memory::Container(active)) => {
+        Ok(Memory::Container(backend)) => {
             if kernel::warn_on!(count == 0 || !is_acceptable(count)) {
                 return;
             }
-            if let Ok(driver) = active.driver() {
+            if let Ok(driver) = backend.driver() {
                 driver.unpin_pages(iova, count);
             }
         }
@@ -133,7 +139,7 @@ pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result {
     }
     match memory(device)? {
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Memory::Container(active) => active.driver()?.dma_rw(copy),
+        Memory::Container(backend) => backend.driver()?.dma_rw(copy),
         #[cfg(CONFIG_IOMMUFD)]
         Memory::Iommufd(access) => access.rw(copy),
     }

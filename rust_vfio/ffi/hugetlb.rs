@@ -41,6 +41,8 @@ use crate::logic::{
 pub(crate) enum Found {
     /// A huge page of hugetlbfs, or the rest of one.
     Pinned(PinnedRun),
+    /// Memory of a device, for [`super::pfnmap`].
+    Frames,
     /// Something else, up to this user address (exclusive), or nothing that is known.
     Otherwise(usize),
 }
@@ -64,6 +66,9 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
         return Found::Otherwise(usize::MAX);
     };
     let end = vma.end();
+    if vma.flags() & virt::flags::PFNMAP != 0 {
+        return Found::Frames;
+    }
     if vma.flags() & virt::flags::HUGETLB == 0 {
         return Found::Otherwise(end);
     }

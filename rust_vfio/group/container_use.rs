@@ -29,7 +29,9 @@ use crate::{
     },
     core::session::Backing,
     ffi::{
-        device::Device, group_kind::GroupKind, iommu_driver::BackendState, iommu_group::IommuGroup,
+        device::Device,
+        group_kind::GroupKind,
+        iommu_group::IommuGroup, //
     },
 };
 
@@ -77,26 +79,9 @@ impl Drop for Membership {
 }
 
 /// What translates for a group, and the group as it knows it.
-#[derive(Clone)]
-pub(crate) struct ActiveBackend {
+pub(super) struct ActiveBackend {
     backend: Arc<Backend>,
     identity: IommuGroup,
-}
-
-impl ActiveBackend {
-    /// The group.
-    pub(crate) fn group(&self) -> &IommuGroup {
-        &self.identity
-    }
-
-    /// The module that translates.
-    ///
-    /// # Errors
-    ///
-    /// `ENOTTY` if nothing does.
-    pub(crate) fn driver(&self) -> Result<&BackendState> {
-        self.backend.driver()
-    }
 }
 
 /// The backend that the open devices of a group share, if there are any, and how many.
@@ -161,7 +146,13 @@ impl Backing for ContainerUse {
 
 /// What finds the user's memory for a device that is open through a container. Takes no lock but a
 /// spinlock.
-pub(crate) fn active_backend(device: &Device) -> Option<ActiveBackend> {
+pub(crate) fn active_backend(device: &Device) -> Option<Arc<Backend>> {
     let slot = registry::of(device)?.active.lock();
-    slot.as_ref().map(|(active, _)| active.clone())
+    slot.as_ref().map(|(active, _)| active.backend.clone())
+}
+
+/// The group of such a device, as the backend knows it.
+pub(crate) fn active_group(device: &Device) -> Option<IommuGroup> {
+    let slot = registry::of(device)?.active.lock();
+    slot.as_ref().map(|(active, _)| active.identity.clone())
 }

@@ -11,25 +11,20 @@
 //! a bitmap, all pages of the mapping count as dirty, which is always safe.
 //!
 //! Deviations from C, which makes a bitmap for every mapping when tracking starts: starting cannot
-//! fail for want of memory; and what is remembered is not touched before user space has it, while
-//! in C a bitmap is shifted in place and stays so if it cannot be copied.
+//! fail for want of memory; and nothing that is remembered is touched before user space has the
+//! whole report, while in C a bitmap is shifted in place and stays so if it cannot be copied.
 
 use kernel::prelude::*;
 
 use crate::{
     ffi::{
-        mm::{
-            self,
-            cond_resched, //
-        },
         type1_uapi as uapi,
         uapi::UserAddr, //
     },
     logic::{
         dirty::{
             self,
-            Bits,
-            Place as BitPlace, //
+            Bits, //
         },
         units::{
             Iova,
@@ -45,6 +40,10 @@ use crate::{
 };
 
 use super::{
+    dirty_report::{
+        Report,
+        UserBitmap, //
+    },
     dma::fits_native,
     mapping::Mapping,
     State,
@@ -56,65 +55,6 @@ use super::{
 pub(super) struct Tracking {
     /// In bytes: the smallest page of all domains.
     page: u64,
-}
-
-/// A bitmap of the user.
-#[derive(Clone, Copy)]
-pub(super) struct UserBitmap {
-    /// The size of a page that has a bit, in bytes.
-    page: u64,
-    words: UserAddr,
-}
-
-impl UserBitmap {
-    /// The bitmap that the user describes, for `bytes` bytes of addresses.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if it cannot be in user memory or does not have the right size.
-    pub(super) fn new(bitmap: uapi::DirtyBitmap, bytes: u64) -> Result<Self> {
-        if !mm::is_user_range(bitmap.data as u64, bitmap.size) {
-            return Err(EINVAL);
-        }
-        let pages = dirty::pages_of(bytes, bitmap.page).ok_or(EINVAL)?;
-        if !dirty::is_big_enough(bitmap.size, pages) {
-            return Err(EINVAL);
-        }
-        Ok(Self {
-            page: bitmap.page,
-            words: UserAddr::new(bitmap.data),
-        })
-    }
-
-    /// Writes the bits of a mapping, and keeps what is below them in the first word.
-    fn write(&self, place: BitPlace, bits: Bits<'_>) -> Result {
-        const BUFFER: usize = 64;
-        let mut buffer = [0u64; BUFFER];
-        let word_at = |index: u64| -> Result<UserAddr> {
-            let byte = place.word.saturating_add(index).checked_mul(8);
-            let byte = byte.and_then(|byte| usize::try_from(byte).ok());
-            Ok(self.words.offset(byte.ok_or(EFAULT)?))
-        };
-        let mut below = match place.below_first() {
-            0 => 0,
-            mask => word_at(0)?.read::<u64>()? & mask,
-        };
-        let mut index = 0;
-        while index < place.words() {
-            let count = (place.words() - index).min(BUFFER as u64);
-            for (word, index) in buffer.iter_mut().zip(index..index + count) {
-                *word = place.word_of(bits, index);
-            }
-            let [first, ..] = &mut buffer;
-            *first |= core::mem::take(&mut below);
-            // CAST: At most the length of the buffer.
-            let words = buffer.get(..count as usize).unwrap_or(&buffer);
-            word_at(index)?.write_words(words)?;
-            index += count;
-            cond_resched();
-        }
-        Ok(())
-    }
 }
 
 impl Mapping {
@@ -162,30 +102,26 @@ impl Mapping {
         Ok(dirty.as_mut_slice())
     }
 
-    /// Writes the dirty pages of this mapping, which has all of `range`, to a bitmap for the
-    /// addresses from `base` on, and forgets them. All are dirty if devices can write `anywhere`.
+    /// Adds the dirty pages of this mapping, which has all of `range`, to a report. All are dirty
+    /// if devices can write `anywhere`.
     ///
     /// # Errors
     ///
-    /// `EFAULT`; nothing is forgotten then.
+    /// `EFAULT`.
     pub(super) fn report_dirty(
         &mut self,
         range: IovaRange,
-        base: Iova,
         anywhere: bool,
-        bitmap: &UserBitmap,
+        report: &mut Report<'_>,
     ) -> Result {
-        let tracking = Tracking { page: bitmap.page };
-        let place = BitPlace::new(base, range, bitmap.page).ok_or(EINVAL)?;
-        let all = anywhere || self.all_dirty || !self.mark_pinned(range, tracking);
+        let page = report.bitmap.page;
+        let all = anywhere || self.all_dirty || !self.mark_pinned(range, Tracking { page });
         let bits = match self.extras() {
             _ if all => Bits::All,
             Some(extras) => Bits::Some(&extras.dirty),
             None => Bits::None,
         };
-        bitmap.write(place, bits)?;
-        self.clear_dirty();
-        Ok(())
+        report.add(range, bits)
     }
 
     /// Notes that the pages that are pinned are dirty. Returns whether there is memory for that.
@@ -309,21 +245,33 @@ impl State {
         Ok(())
     }
 
-    /// Reports and forgets the dirty pages of all mappings in `range`.
+    /// Reports the dirty pages of all mappings in `range`, and forgets them once user space has
+    /// them all.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if that would cut a mapping, `EFAULT`.
+    /// `EINVAL` if that would cut a mapping, `EFAULT`. Nothing is forgotten then.
     fn report_range(&mut self, range: IovaRange, bitmap: &UserBitmap) -> Result {
         self.check_cuts(Target::Range(range))?;
         let anywhere = self.domains.write_anywhere();
+        let mut report = Report::new(bitmap, range.first());
         let mut next = self.mappings.place_from(range.first());
         while let Some(mut place) = next {
             let Some(found) = place.range().filter(|found| range.overlaps(*found)) else {
                 break;
             };
             let mapping = place.mapping();
-            mapping.report_dirty(found, range.first(), anywhere, bitmap)?;
+            mapping.report_dirty(found, anywhere, &mut report)?;
+            next = place.next();
+        }
+        report.flush()?;
+
+        let mut next = self.mappings.place_from(range.first());
+        while let Some(mut place) = next {
+            if !place.range().is_some_and(|found| range.overlaps(found)) {
+                break;
+            }
+            place.mapping().clear_dirty();
             next = place.next();
         }
         Ok(())

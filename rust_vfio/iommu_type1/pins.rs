@@ -91,12 +91,13 @@ impl Pins {
 
     /// One user less of what is pinned at `iova`. Returns it if that was the last one.
     fn release(&mut self, iova: Iova) -> Option<PinnedRun> {
-        let pin = self.0.get_mut(&iova)?;
+        let mut place = self.0.find_mut(&iova)?;
+        let pin = place.get_mut();
         pin.users = pin.users.saturating_sub(1);
         if pin.users > 0 {
             return None;
         }
-        self.0.remove(&iova).map(|pin| pin.page)
+        Some(place.remove().page)
     }
 }
 

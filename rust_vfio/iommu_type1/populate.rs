@@ -53,8 +53,8 @@ use super::{
     params, //
 };
 
-/// So many pages have to be missing for a huge page of hugetlbfs to be looked for.
-const HUGETLB_WORTHWHILE: PageCount = PageCount::new(64);
+/// So many pages have to be missing for it to be worth to look what the area consists of.
+const WORTH_A_LOOK: PageCount = PageCount::new(64);
 
 /// Pins the memory of `mapping` and maps it into all `domains`.
 ///
@@ -91,7 +91,7 @@ pub(crate) fn populate(
         memory,
         write: mapping.access().write,
         buffer,
-        no_hugetlb: 0,
+        no_special_area: 0,
     };
     let result = fill(mapping, range, &mut source, &mut writer, &mut credit).and_then(|()| {
         // The last run.
@@ -143,8 +143,8 @@ struct Source<'a> {
     /// Whether devices shall write.
     write: bool,
     buffer: &'a mut PageBuffer,
-    /// Up to this user address (exclusive) there are no pages of hugetlbfs.
-    no_hugetlb: usize,
+    /// Up to this user address (exclusive) there are neither pages of hugetlbfs nor of devices.
+    no_special_area: usize,
 }
 
 /// What was handed to a [`Writer`].
@@ -163,28 +163,23 @@ impl Source<'_> {
         writer: &mut Writer<'_>,
         mapping: &mut Mapping,
     ) -> Result<Filled> {
+        let how @ (memory, write) = (self.memory, self.write);
         let room = left.min(writer.room(writer.end()));
-        if room >= HUGETLB_WORTHWHILE && vaddr >= self.no_hugetlb {
-            match hugetlb::pin(self.memory, vaddr, room, self.write) {
+        if room >= WORTH_A_LOOK && vaddr >= self.no_special_area {
+            match hugetlb::pin(memory, vaddr, room, write) {
                 hugetlb::Found::Pinned(pinned) => {
                     let pages = pinned.run().map_or(PageCount::ZERO, Run::pages);
                     writer.add(pinned, mapping)?;
                     let charge = pages;
                     return Ok(Filled { pages, charge });
                 }
-                hugetlb::Found::Otherwise(until) => self.no_hugetlb = until,
+                hugetlb::Found::Frames => return fill_frames(how, vaddr, room, writer, mapping),
+                hugetlb::Found::Otherwise(until) => self.no_special_area = until,
             }
         }
 
         let mut small = SmallBuffer::new();
-        let batch = PinnedBatch::pin(
-            self.memory,
-            vaddr,
-            left,
-            self.write,
-            self.buffer,
-            &mut small,
-        );
+        let batch = PinnedBatch::pin(memory, vaddr, left, write, self.buffer, &mut small);
         let error = match batch {
             Ok(mut batch) => {
                 let pages = batch.len();
@@ -193,13 +188,31 @@ impl Source<'_> {
             }
             Err(error) => error,
         };
-
-        let frames = pfnmap::frames(self.memory, vaddr, room, self.write)?.ok_or(error)?;
-        let pages = frames.get().pages();
-        writer.add(PinnedRun::of_device(frames), mapping)?;
-        let charge = PageCount::ZERO;
-        Ok(Filled { pages, charge })
+        // There may be no pages because it is the memory of a device.
+        match fill_frames(how, vaddr, room, writer, mapping) {
+            Err(none) if none == ENOENT => Err(error),
+            result => result,
+        }
     }
+}
+
+/// Hands memory of a device at user address `vaddr` to `writer`, at most `room`.
+///
+/// # Errors
+///
+/// `ENOENT` if it is no such memory; those of [`pfnmap::frames`] and of mapping.
+fn fill_frames(
+    (memory, write): (Memory<'_>, bool),
+    vaddr: usize,
+    room: PageCount,
+    writer: &mut Writer<'_>,
+    mapping: &mut Mapping,
+) -> Result<Filled> {
+    let frames = pfnmap::frames(memory, vaddr, room, write)?.ok_or(ENOENT)?;
+    let pages = frames.get().pages();
+    writer.add(PinnedRun::of_device(frames), mapping)?;
+    let charge = PageCount::ZERO;
+    Ok(Filled { pages, charge })
 }
 
 /// Collects frames and maps them as runs.

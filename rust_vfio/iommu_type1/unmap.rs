@@ -33,7 +33,10 @@ use crate::{
 };
 
 use super::{
-    dirty::UserBitmap,
+    dirty_report::{
+        Report,
+        UserBitmap, //
+    },
     dma::fits_native,
     mapping::Place,
     populate::release,
@@ -205,6 +208,7 @@ impl State {
         };
 
         let anywhere = self.domains.write_anywhere();
+        let mut report = bitmap.map(|bitmap| Report::new(bitmap, request.first()));
         while let Some(mut place) = next {
             let Some(range) = place.range().filter(|range| target.takes(version, *range)) else {
                 break;
@@ -213,8 +217,9 @@ impl State {
             if mapping.has_pins() {
                 return Ok(Walk::Pinned(range));
             }
-            if let Some(bitmap) = bitmap {
-                mapping.report_dirty(range, request.first(), anywhere, bitmap)?;
+            if let Some(report) = &mut report {
+                mapping.report_dirty(range, anywhere, report)?;
+                report.flush()?;
             }
             if !mapping.vaddr_valid {
                 self.invalid_vaddrs = self.invalid_vaddrs.saturating_sub(1);

@@ -60,6 +60,15 @@ impl Bits<'_> {
             }
         }
     }
+
+    /// Word `index` of these bits moved up by `shift` bits, fewer than a word has.
+    fn shifted(self, index: u64, shift: u32) -> u64 {
+        let carried = match (shift, index.checked_sub(1)) {
+            (1.., Some(before)) => self.word(before) >> (u64::BITS - shift),
+            _ => 0,
+        };
+        self.word(index) << shift | carried
+    }
 }
 
 /// Where the bits of a mapping go in the user's bitmap.
@@ -97,18 +106,28 @@ impl Place {
         (u64::from(self.shift) + self.count).div_ceil(WORD)
     }
 
-    /// Word `index` of them, without what others have in it.
-    pub fn word_of(self, bits: Bits<'_>, index: u64) -> u64 {
-        let before = match (self.shift, index.checked_sub(1)) {
-            (1.., Some(before)) => bits.word(before) >> (u64::BITS - self.shift),
-            _ => 0,
-        };
-        let word = bits.word(index) << self.shift | before;
-        let end = (u64::from(self.shift) + self.count).saturating_sub(index.saturating_mul(WORD));
-        match end {
-            0 => 0,
-            1..WORD => word & ((1 << end) - 1),
-            _ => word,
+    /// Writes word `index` and those behind it to `out`, without what others have in them.
+    pub fn fill(self, bits: Bits<'_>, index: u64, out: &mut [u64]) {
+        match bits {
+            Bits::None => out.fill(0),
+            Bits::All => out.fill(u64::MAX),
+            Bits::Some(_) => {
+                for (word, index) in out.iter_mut().zip(index..) {
+                    *word = bits.shifted(index, self.shift);
+                }
+            }
+        }
+        if let (0, [first, ..]) = (index, &mut *out) {
+            *first &= !self.below_first();
+        }
+        // How many bits there are from the first word of `out` on.
+        let rest = (u64::from(self.shift) + self.count).saturating_sub(index.saturating_mul(WORD));
+        for (ahead, word) in out.iter_mut().enumerate().rev() {
+            match rest.saturating_sub(ahead as u64 * WORD) {
+                0 => *word = 0,
+                in_word @ 1..WORD => *word &= (1 << in_word) - 1,
+                _ => break,
+            }
         }
     }
 }
@@ -150,23 +169,29 @@ mod tests {
         assert_eq!(pages_of(0x3000, 0), None);
     }
 
+    fn filled(place: Place, bits: Bits<'_>) -> Vec<u64> {
+        let mut words = vec![0xabcd; place.words() as usize];
+        place.fill(bits, 0, &mut words);
+        words
+    }
+
     #[test]
     fn words_have_the_bits_of_one_mapping() {
         let place = Place::new(Iova::new(0), mapping(60, 8), 0x1000).unwrap();
         assert_eq!((place.word, place.words()), (0, 2));
         assert_eq!(place.below_first(), (1 << 60) - 1);
-        assert_eq!(place.word_of(Bits::All, 0), 0xf << 60);
-        assert_eq!(place.word_of(Bits::All, 1), 0xf);
-        assert_eq!(place.word_of(Bits::Some(&[0x81]), 0), 1 << 60);
-        assert_eq!(place.word_of(Bits::Some(&[0x81]), 1), 8);
-        assert_eq!(place.word_of(Bits::Some(&[]), 1), 0);
-        assert_eq!(place.word_of(Bits::None, 0), 0);
+        assert_eq!(filled(place, Bits::All), [0xf << 60, 0xf]);
+        assert_eq!(filled(place, Bits::Some(&[0x81])), [1 << 60, 8]);
+        assert_eq!(filled(place, Bits::Some(&[])), [0, 0]);
+        assert_eq!(filled(place, Bits::None), [0, 0]);
 
         let whole = Place::new(Iova::new(64 << 12), mapping(128, 128), 0x1000).unwrap();
         assert_eq!((whole.word, whole.words()), (1, 2));
         assert_eq!(whole.below_first(), 0);
-        assert_eq!(whole.word_of(Bits::All, 1), u64::MAX);
-        assert_eq!(whole.word_of(Bits::All, 2), 0);
+        assert_eq!(filled(whole, Bits::All), [u64::MAX; 2]);
+        let mut behind = [0xabcd; 3];
+        whole.fill(Bits::All, 1, &mut behind);
+        assert_eq!(behind, [u64::MAX, 0, 0]);
         assert!(Place::new(Iova::new(0x1000), mapping(0, 1), 0x1000).is_none());
     }
 

@@ -77,7 +77,11 @@ fn mappings() -> impl Strategy<Value = Vec<(u64, u64, Known)>> {
 
 proptest! {
     #[test]
-    fn a_report_has_the_bits_of_every_mapping(list in mappings(), base in 0u64..1 << 40) {
+    fn a_report_has_the_bits_of_every_mapping(
+        list in mappings(),
+        base in 0u64..1 << 40,
+        split in 0u64..5,
+    ) {
         let total: u64 = list.iter().map(|(hole, pages, _)| hole + pages).sum();
         let mut bitmap = vec![0u64; total.div_ceil(64) as usize];
         let mut model = vec![false; total as usize];
@@ -97,11 +101,13 @@ proptest! {
                 Known::All => Bits::All,
                 Known::Some(_) => Bits::Some(&known_words),
             };
-            for index in 0..place.words() {
-                let word = &mut bitmap[(place.word + index) as usize];
-                let kept = if index == 0 { *word & place.below_first() } else { 0 };
-                *word = place.word_of(bits, index) | kept;
-            }
+            let words = &mut bitmap[place.word as usize..(place.word + place.words()) as usize];
+            let kept = words[0] & place.below_first();
+            // In two pieces, as it is done when the buffer is short.
+            let (head, tail) = words.split_at_mut(split.min(place.words()) as usize);
+            place.fill(bits, 0, head);
+            place.fill(bits, head.len() as u64, tail);
+            words[0] |= kept;
             for bit in 0..*pages {
                 model[(page + bit) as usize] = known.dirty(bit as usize);
             }

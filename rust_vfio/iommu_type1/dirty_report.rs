@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How dirty pages get into a bitmap of the user.
+
+use kernel::prelude::*;
+
+use crate::{
+    ffi::{
+        mm::{
+            self,
+            cond_resched, //
+        },
+        type1_uapi as uapi,
+        uapi::UserAddr, //
+    },
+    logic::{
+        dirty::{
+            is_big_enough,
+            pages_of,
+            Bits,
+            Place, //
+        },
+        units::{
+            Iova,
+            IovaRange, //
+        }, //
+    }, //
+};
+
+/// A bitmap of the user.
+#[derive(Clone, Copy)]
+pub(super) struct UserBitmap {
+    /// The size of a page that has a bit, in bytes.
+    pub(super) page: u64,
+    words: UserAddr,
+}
+
+impl UserBitmap {
+    /// The bitmap that the user describes, for `bytes` bytes of addresses.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it cannot be in user memory or does not have the right size.
+    pub(super) fn new(bitmap: uapi::DirtyBitmap, bytes: u64) -> Result<Self> {
+        if !mm::is_user_range(bitmap.data as u64, bitmap.size) {
+            return Err(EINVAL);
+        }
+        let pages = pages_of(bytes, bitmap.page).ok_or(EINVAL)?;
+        if !is_big_enough(bitmap.size, pages) {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            page: bitmap.page,
+            words: UserAddr::new(bitmap.data),
+        })
+    }
+}
+
+/// How many words are collected.
+const BUFFER: usize = 64;
+
+/// Bits of mappings on their way to a user's bitmap.
+///
+/// Mappings come in the order of their addresses. Those that are close to each other share words
+/// of the bitmap, so words are collected and written together.
+pub(super) struct Report<'a> {
+    pub(super) bitmap: &'a UserBitmap,
+    /// The address of the first bit.
+    base: Iova,
+    /// The words that are not written yet: the first `len` of these.
+    buffer: [u64; BUFFER],
+    len: usize,
+    /// The number of the first of them in the bitmap.
+    start: u64,
+}
+
+impl<'a> Report<'a> {
+    /// A report to `bitmap`, whose first bit is for the page at `base`.
+    pub(super) fn new(bitmap: &'a UserBitmap, base: Iova) -> Self {
+        Self {
+            bitmap,
+            base,
+            buffer: [0; BUFFER],
+            len: 0,
+            start: 0,
+        }
+    }
+
+    fn user_word(&self, index: u64) -> Result<UserAddr> {
+        let bytes = index.checked_mul(8).and_then(|at| usize::try_from(at).ok());
+        Ok(self.bitmap.words.offset(bytes.ok_or(EFAULT)?))
+    }
+
+    /// Writes what was collected. The last word stays known, for the next mapping may share it.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    pub(super) fn flush(&mut self) -> Result {
+        let Some(words) = self.buffer.get(..self.len) else {
+            return Err(EFAULT);
+        };
+        self.user_word(self.start)?.write_words(words)?;
+        if let Some(last) = words.last().copied() {
+            self.start += self.len as u64 - 1;
+            let [first, ..] = &mut self.buffer;
+            *first = last;
+            self.len = 1;
+        }
+        cond_resched();
+        Ok(())
+    }
+
+    /// Adds the bits of a mapping with the addresses `range`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    pub(super) fn add(&mut self, range: IovaRange, bits: Bits<'_>) -> Result {
+        let place = Place::new(self.base, range, self.bitmap.page).ok_or(EINVAL)?;
+        let behind = self.start + self.len as u64;
+        let shares_word = self.len > 0 && place.word + 1 == behind;
+        if !shares_word && place.word != behind {
+            self.flush()?;
+            self.start = place.word;
+            self.len = 0;
+        }
+        // What is before the mapping in its first word.
+        let below = match place.below_first() {
+            0 => 0,
+            _ if shares_word => {
+                self.len -= 1;
+                self.buffer.get(self.len).copied().unwrap_or(0)
+            }
+            mask => self.user_word(place.word)?.read::<u64>()? & mask,
+        };
+        let mut index = 0;
+        while index < place.words() {
+            if self.len == BUFFER {
+                self.flush()?;
+                self.start += 1;
+                self.len = 0;
+            }
+            let rest = usize::try_from(place.words() - index).unwrap_or(usize::MAX);
+            let len = rest.min(BUFFER - self.len);
+            let Some(words) = self.buffer.get_mut(self.len..self.len + len) else {
+                return Err(EFAULT);
+            };
+            place.fill(bits, index, words);
+            if let (0, [first, ..]) = (index, words) {
+                *first |= below;
+            }
+            self.len += len;
+            index += len as u64;
+        }
+        Ok(())
+    }
+}
