@@ -71,6 +71,15 @@ impl Job {
         job
     }
 
+    /// The benchmark. The limit is by the guest's clock, in which an instruction
+    /// takes a nanosecond.
+    pub(crate) fn bench(long: bool) -> Self {
+        let mut job = Self::new(1);
+        let option = if long { " --long" } else { "" };
+        job.run("bench", 3600, &format!("vfio-bench{option}"));
+        job
+    }
+
     /// One command.
     pub(crate) fn exec(command: &[String]) -> Self {
         let mut job = Self::new(1);

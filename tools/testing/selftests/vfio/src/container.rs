@@ -159,15 +159,22 @@ impl Container {
     /// Removes mappings, with flags. A dirty bitmap cannot be had in this way.
     pub fn unmap_with(&self, flags: u32, iova: u64, size: u64) -> Result<u64> {
         let argsz = mem::size_of::<IommuType1DmaUnmap>() as u32;
-        let arg = Arg::new(&IommuType1DmaUnmap {
+        let mut arg = IommuType1DmaUnmap {
             argsz,
             flags,
             iova,
             size,
             data: [],
-        });
-        arg.send(&self.fd, uapi::IOMMU_UNMAP_DMA)?;
-        Ok(arg.get(mem::offset_of!(IommuType1DmaUnmap, size)))
+        };
+        request::with_struct(&self.fd, uapi::IOMMU_UNMAP_DMA, &mut arg)?;
+        Ok(arg.size)
+    }
+}
+
+/// An iommufd answers the requests of containers too.
+impl From<OwnedFd> for Container {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 }
 

@@ -20,6 +20,8 @@ use crate::PAGE;
 
 /// 2 MiB, the smaller size of huge pages.
 pub const HUGE_2M: usize = 2 << 20;
+/// 1 GiB, the larger one.
+pub const HUGE_1G: usize = 1 << 30;
 
 /// A range of addresses that is unmapped when dropped. What devices can reach
 /// of it stays theirs: the kernel keeps the pages.
@@ -90,6 +92,12 @@ impl Memory {
     pub fn hugetlb(len: usize) -> Result<Self> {
         let flags = MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB;
         Self::map(len.next_multiple_of(HUGE_2M), RW, flags)
+    }
+
+    /// Memory of reserved 1 GiB pages. `ENOMEM` if there are not enough.
+    pub fn gigantic(len: usize) -> Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_1GB;
+        Self::map(len.next_multiple_of(HUGE_1G), RW, flags)
     }
 
     /// Memory of transparent huge pages, aligned to them and touched, so that
