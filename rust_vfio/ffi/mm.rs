@@ -128,16 +128,15 @@ impl Owner {
     /// `EPERM` if the process is gone; `EFAULT` if the caller is a task with other memory, which
     /// only kernel threads can exchange; those of `f`.
     pub(crate) fn with_memory(&self, f: impl FnOnce() -> Result) -> Result {
-        let mm = self.memory().ok_or(EPERM)?;
-        let current = kernel::current!();
-        match current.mm() {
-            Some(own) if core::ptr::eq(own.as_raw(), mm.as_raw()) => f(),
-            Some(_) => Err(EFAULT),
-            None => {
-                let _adopted = Adopted::new(&mm);
-                f()
-            }
+        if self.is_current_mm() {
+            return f();
         }
+        let mm = self.memory().ok_or(EPERM)?;
+        if kernel::current!().mm().is_some() {
+            return Err(EFAULT);
+        }
+        let _adopted = Adopted::new(&mm);
+        f()
     }
 
     /// Changes the account. The memory must be alive and locked for writing.

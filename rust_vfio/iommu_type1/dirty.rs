@@ -102,6 +102,11 @@ impl Mapping {
         Ok(dirty.as_mut_slice())
     }
 
+    /// Whether [`Mapping::clear_dirty`] has anything to do.
+    fn remembers(&self) -> bool {
+        self.all_dirty || self.extras().is_some()
+    }
+
     /// Adds the dirty pages of this mapping, which has all of `range`, to a report. All are dirty
     /// if devices can write `anywhere`.
     ///
@@ -255,6 +260,7 @@ impl State {
         self.check_cuts(Target::Range(range))?;
         let anywhere = self.domains.write_anywhere();
         let mut report = Report::new(bitmap, range.first());
+        let mut remembers = false;
         let mut next = self.mappings.place_from(range.first());
         while let Some(mut place) = next {
             let Some(found) = place.range().filter(|found| range.overlaps(*found)) else {
@@ -262,9 +268,13 @@ impl State {
             };
             let mapping = place.mapping();
             mapping.report_dirty(found, anywhere, &mut report)?;
+            remembers |= mapping.remembers();
             next = place.next();
         }
         report.flush()?;
+        if !remembers {
+            return Ok(());
+        }
 
         let mut next = self.mappings.place_from(range.first());
         while let Some(mut place) = next {

@@ -67,9 +67,11 @@ pub(super) struct Report<'a> {
     pub(super) bitmap: &'a UserBitmap,
     /// The address of the first bit.
     base: Iova,
-    /// The words that are not written yet: the first `len` of these.
+    /// The words that are not written yet: the first `len` of these. Most often every page is
+    /// dirty, so those behind them are kept all ones, or else `used` is set.
     buffer: [u64; BUFFER],
     len: usize,
+    used: bool,
     /// The number of the first of them in the bitmap.
     start: u64,
 }
@@ -80,8 +82,9 @@ impl<'a> Report<'a> {
         Self {
             bitmap,
             base,
-            buffer: [0; BUFFER],
+            buffer: [u64::MAX; BUFFER],
             len: 0,
+            used: false,
             start: 0,
         }
     }
@@ -103,6 +106,9 @@ impl<'a> Report<'a> {
         self.user_word(self.start)?.write_words(words)?;
         if let Some(last) = words.last().copied() {
             self.start += self.len as u64 - 1;
+            if core::mem::take(&mut self.used) {
+                self.buffer.fill(u64::MAX);
+            }
             let [first, ..] = &mut self.buffer;
             *first = last;
             self.len = 1;
@@ -146,7 +152,14 @@ impl<'a> Report<'a> {
             let Some(words) = self.buffer.get_mut(self.len..self.len + len) else {
                 return Err(EFAULT);
             };
-            place.fill(bits, index, words);
+            if self.used || !matches!(bits, Bits::All) {
+                place.copy(bits, index, words);
+                self.used = true;
+            } else if let [first, ..] = words {
+                // It may be one that was written before.
+                *first = u64::MAX;
+            }
+            self.used |= place.trim(index, words);
             if let (0, [first, ..]) = (index, words) {
                 *first |= below;
             }

@@ -43,10 +43,7 @@ use crate::{
 };
 
 use super::{
-    mapping::{
-        Mapping,
-        Place, //
-    },
+    mapping::Mapping,
     State,
     Type1, //
 };
@@ -147,22 +144,14 @@ impl Mapping {
         pins.0.get(&iova).map(|pin| &pin.page).ok_or(EINVAL)
     }
 
-    /// One user less of the page that has `iova`. Returns whether that was the last one.
-    fn unpin(&mut self, iova: Iova, pays: bool) -> bool {
+    /// One user less of the page that has `iova`. If that was the last one the page is unpinned,
+    /// and its price returned.
+    fn unpin(&mut self, iova: Iova) -> Option<PageCount> {
         let write = self.access().write;
-        let released = self
-            .extras_mut()
-            .and_then(|extras| extras.pins.release(iova));
-        let Some(page) = released else {
-            return false;
-        };
-        if pays {
-            let price = page.run().map_or(PageCount::ZERO, Run::charged);
-            let price = self.charged.take(price);
-            self.owner().uncharge(price);
-        }
+        let page = self.extras_mut()?.pins.release(iova)?;
+        let price = page.run().map_or(PageCount::ZERO, Run::charged);
         page.unpin(write);
-        true
+        Some(price)
     }
 }
 
@@ -194,9 +183,7 @@ impl Type1 {
         }
         for index in 0..pages.len() {
             if let Err(error) = state.pin_page(index, iova, prot, pages) {
-                for done in 0..index {
-                    state.unpin_page(done, iova);
-                }
+                state.unpin(iova, index);
                 pages.clear(index + 1);
                 return Err(error);
             }
@@ -215,8 +202,7 @@ impl Type1 {
         if warn_on!(range_of(iova, count).is_none()) {
             return;
         }
-        let missing = (0..count).find(|index| !state.unpin_page(*index, iova));
-        warn_on!(missing.is_some());
+        warn_on!(state.unpin(iova, count) != count);
     }
 }
 
@@ -263,20 +249,36 @@ impl State {
         Ok(())
     }
 
-    /// Returns whether the address is mapped at all.
-    fn unpin_page(&mut self, index: usize, iova: Iova) -> bool {
+    /// Unpins `count` pages, up to one that is not even mapped. Returns how many.
+    fn unpin(&mut self, iova: Iova, count: usize) -> usize {
         let pays = self.pays_for_pins();
         let tracking = self.tracking;
-        let iova = nth(iova, index);
-        let Some((range, mut place)) = self.mappings.at(iova) else {
-            return false;
-        };
-        let mapping = Place::mapping(&mut place);
-        let unpinned = mapping.unpin(iova, pays);
-        if let (Some(tracking), true) = (tracking, unpinned) {
-            // While it was pinned, the pin itself said so.
-            mapping.mark_dirty(range, iova, iova, tracking);
+        let mut index = 0;
+        while index < count {
+            let Some((range, mut place)) = self.mappings.at(nth(iova, index)) else {
+                break;
+            };
+            let mapping = place.mapping();
+            let mut price = PageCount::ZERO;
+            for at in (index..count).map(|index| nth(iova, index)) {
+                if at > range.last() {
+                    break;
+                }
+                index += 1;
+                let Some(of_page) = mapping.unpin(at) else {
+                    continue;
+                };
+                price = price.plus(of_page);
+                if let Some(tracking) = tracking {
+                    // While it was pinned, the pin itself said so.
+                    mapping.mark_dirty(range, at, at, tracking);
+                }
+            }
+            if pays {
+                let price = mapping.charged.take(price);
+                mapping.owner().uncharge(price);
+            }
         }
-        true
+        index
     }
 }

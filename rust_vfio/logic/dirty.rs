@@ -106,19 +106,20 @@ impl Place {
         (u64::from(self.shift) + self.count).div_ceil(WORD)
     }
 
-    /// Writes word `index` and those behind it to `out`, without what others have in them.
-    pub fn fill(self, bits: Bits<'_>, index: u64, out: &mut [u64]) {
-        match bits {
-            Bits::None => out.fill(0),
-            Bits::All => out.fill(u64::MAX),
-            Bits::Some(_) => {
-                for (word, index) in out.iter_mut().zip(index..) {
-                    *word = bits.shifted(index, self.shift);
-                }
-            }
+    /// Writes word `index` of `bits` and those behind it to `out`, not yet trimmed.
+    pub fn copy(self, bits: Bits<'_>, index: u64, out: &mut [u64]) {
+        for (word, index) in out.iter_mut().zip(index..) {
+            *word = bits.shifted(index, self.shift);
         }
-        if let (0, [first, ..]) = (index, &mut *out) {
+    }
+
+    /// Clears the bits of `out`, which are those from word `index` on, that are not this
+    /// mapping's. Returns whether there are any.
+    pub fn trim(self, index: u64, out: &mut [u64]) -> bool {
+        let mut trimmed = false;
+        if let (0, 1.., [first, ..]) = (index, self.shift, &mut *out) {
             *first &= !self.below_first();
+            trimmed = true;
         }
         // How many bits there are from the first word of `out` on.
         let rest = (u64::from(self.shift) + self.count).saturating_sub(index.saturating_mul(WORD));
@@ -128,7 +129,9 @@ impl Place {
                 in_word @ 1..WORD => *word &= (1 << in_word) - 1,
                 _ => break,
             }
+            trimmed = true;
         }
+        trimmed
     }
 }
 
@@ -171,7 +174,8 @@ mod tests {
 
     fn filled(place: Place, bits: Bits<'_>) -> Vec<u64> {
         let mut words = vec![0xabcd; place.words() as usize];
-        place.fill(bits, 0, &mut words);
+        place.copy(bits, 0, &mut words);
+        place.trim(0, &mut words);
         words
     }
 
@@ -189,8 +193,9 @@ mod tests {
         assert_eq!((whole.word, whole.words()), (1, 2));
         assert_eq!(whole.below_first(), 0);
         assert_eq!(filled(whole, Bits::All), [u64::MAX; 2]);
-        let mut behind = [0xabcd; 3];
-        whole.fill(Bits::All, 1, &mut behind);
+        let mut behind = [u64::MAX; 3];
+        assert!(!whole.trim(1, &mut behind[..1]));
+        assert!(whole.trim(1, &mut behind));
         assert_eq!(behind, [u64::MAX, 0, 0]);
         assert!(Place::new(Iova::new(0x1000), mapping(0, 1), 0x1000).is_none());
     }

@@ -105,8 +105,10 @@ proptest! {
             let kept = words[0] & place.below_first();
             // In two pieces, as it is done when the buffer is short.
             let (head, tail) = words.split_at_mut(split.min(place.words()) as usize);
-            place.fill(bits, 0, head);
-            place.fill(bits, head.len() as u64, tail);
+            for (index, words) in [(0, head), (split.min(place.words()), tail)] {
+                place.copy(bits, index, words);
+                place.trim(index, words);
+            }
             words[0] |= kept;
             for bit in 0..*pages {
                 model[(page + bit) as usize] = known.dirty(bit as usize);
