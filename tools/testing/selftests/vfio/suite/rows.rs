@@ -6,6 +6,7 @@ mod cdev_attach;
 mod compat;
 mod container;
 mod device;
+mod dma_rw;
 mod fault_injection;
 mod fixture_faults;
 mod fixture_features;
@@ -22,9 +23,12 @@ mod iommufd;
 mod map;
 mod module;
 mod noiommu;
+mod notify;
 mod pci;
+mod pinning;
 mod teardown;
 mod unmap;
+mod vaddr;
 
 use crate::harness::Row;
 
@@ -41,6 +45,10 @@ pub(crate) fn all() -> Vec<Row> {
         map::ROWS,
         unmap::ROWS,
         info::ROWS,
+        pinning::ROWS,
+        dma_rw::ROWS,
+        notify::ROWS,
+        vaddr::ROWS,
         pci::ROWS,
         compat::ROWS,
         teardown::ROWS,
