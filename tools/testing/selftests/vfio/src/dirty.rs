@@ -32,11 +32,20 @@ impl DirtyPages {
         }
     }
 
-    /// The same with all bits set to begin with.
+    /// A bitmap that holds this to begin with.
+    pub fn from_words(words: &[u64]) -> Self {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        Self {
+            arg: Arg::from_bytes(&bytes),
+            pages: words.len() * 64,
+        }
+    }
+
+    /// Room for this many pages, all bits set to begin with.
     pub fn full(pages: usize) -> Self {
         Self {
-            arg: Arg::from_bytes(&vec![0xff; pages.div_ceil(64) * 8]),
             pages,
+            ..Self::from_words(&vec![u64::MAX; pages.div_ceil(64)])
         }
     }
 

@@ -6,6 +6,8 @@ mod cdev_attach;
 mod compat;
 mod container;
 mod device;
+mod dirty;
+mod dirty_errors;
 mod dma_rw;
 mod fault_injection;
 mod fixture_faults;
@@ -49,6 +51,8 @@ pub(crate) fn all() -> Vec<Row> {
         dma_rw::ROWS,
         notify::ROWS,
         vaddr::ROWS,
+        dirty::ROWS,
+        dirty_errors::ROWS,
         pci::ROWS,
         compat::ROWS,
         teardown::ROWS,
