@@ -23,6 +23,7 @@ mod group;
 mod info;
 mod iommufd;
 mod map;
+mod mmio;
 mod module;
 mod noiommu;
 mod notify;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Row> {
         vaddr::ROWS,
         dirty::ROWS,
         dirty_errors::ROWS,
+        mmio::ROWS,
         pci::ROWS,
         compat::ROWS,
         teardown::ROWS,
