@@ -25,6 +25,7 @@ pub mod caps;
 pub mod compat;
 pub mod container;
 pub mod device;
+pub mod dirty;
 pub mod edu;
 pub mod group;
 pub mod iommufd;

@@ -139,6 +139,47 @@ impl Memory {
         Self::own(start.cast(), len)
     }
 
+    /// Addresses without anything, to put things at. The first is a multiple of
+    /// [`HUGE_2M`].
+    pub fn reserve(len: usize) -> Result<Self> {
+        let len = len.next_multiple_of(HUGE_2M);
+        Ok(Self::inaccessible(len + HUGE_2M)?.keep_aligned(len))
+    }
+
+    /// Puts a file, or a region of a device, at a part of it, in place of what
+    /// was there.
+    pub fn place_file(
+        &self,
+        at: usize,
+        fd: impl AsFd,
+        offset: u64,
+        len: usize,
+        write: bool,
+    ) -> Result<()> {
+        let prot = if write { RW } else { ProtFlags::READ };
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: The part was checked to be ours, and no reference points into
+        // it.
+        unsafe { rustix::mm::mmap(self.at(at, len).cast(), len, prot, flags, fd, offset)? };
+        Ok(())
+    }
+
+    /// Puts zeroed memory of small pages at a part of it, in place of what was
+    /// there.
+    pub fn place_anonymous(&self, at: usize, len: usize) -> Result<()> {
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        let start = self.at(at, len).cast();
+        // SAFETY: As in `place_file`.
+        unsafe {
+            rustix::mm::mmap_anonymous(start, len, RW, flags)?;
+            match rustix::mm::madvise(start, len, Advice::LinuxNoHugepage) {
+                // A kernel without transparent huge pages.
+                Err(Errno::INVAL) => Ok(()),
+                other => other,
+            }
+        }
+    }
+
     /// Where it begins.
     pub fn address(&self) -> usize {
         self.start.as_ptr() as usize

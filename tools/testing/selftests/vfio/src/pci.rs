@@ -13,7 +13,9 @@ use crate::{
 };
 
 const DEVICES: &str = "/sys/bus/pci/devices";
-const DRIVER: &str = "/sys/bus/pci/drivers/vfio-pci";
+const DRIVERS: &str = "/sys/bus/pci/drivers";
+/// The driver that hands devices to user space.
+pub const VFIO_PCI: &str = "vfio-pci";
 
 /// QEMU's teaching device: vendor and device number.
 pub const EDU: (u16, u16) = (0x1234, 0x11e8);
@@ -90,14 +92,19 @@ impl PciDevice {
     /// Hands it to `vfio-pci`, until the result is dropped. Another driver that
     /// has it loses it.
     pub fn bind(&self) -> Result<Bound> {
+        self.bind_driver(VFIO_PCI)
+    }
+
+    /// Hands it to this driver, until the result is dropped.
+    pub fn bind_driver(&self, driver: &str) -> Result<Bound> {
         if self.driver().is_some() {
             self.unbind()?;
         }
-        sysfs::write(self.sysfs.join("driver_override"), "vfio-pci")?;
-        sysfs::write(Path::new(DRIVER).join("bind"), &self.address)
-            .with_context(|| format!("hand {} to vfio-pci", self.address))?;
+        sysfs::write(self.sysfs.join("driver_override"), driver)?;
+        sysfs::write(Path::new(DRIVERS).join(driver).join("bind"), &self.address)
+            .with_context(|| format!("hand {} to {driver}", self.address))?;
         ensure!(
-            self.driver().as_deref() == Some("vfio-pci"),
+            self.driver().as_deref() == Some(driver),
             "{} is not bound",
             self.address
         );
@@ -120,7 +127,7 @@ impl PciDevice {
     }
 }
 
-/// A device that `vfio-pci` has. Dropping it gives the device back, which waits
+/// A device that a driver for user space has. Dropping it gives the device back, which waits
 /// until nobody has the device open; in a panic it is left alone, because what
 /// panicked may have it open.
 #[derive(Debug)]

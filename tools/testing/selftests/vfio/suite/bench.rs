@@ -17,12 +17,16 @@ use vfio_selftests::{
     uapi,
 };
 
-use crate::harness::skip;
+use crate::{
+    fixture::{Fixture, PCI_DRIVER},
+    harness::skip,
+};
 
 /// Gives back whatever a test that was killed has left behind.
 pub(crate) fn tidy() -> Result<()> {
     for pci in PciDevice::all() {
-        if pci.driver().as_deref() == Some("vfio-pci") {
+        let driver = pci.driver();
+        if matches!(driver.as_deref(), Some(pci::VFIO_PCI | PCI_DRIVER)) {
             pci.release()?;
         }
     }
@@ -86,6 +90,12 @@ pub(crate) fn edu_pair() -> Result<[PciDevice; 2]> {
         port.unbind()?;
     }
     Ok([a.clone(), b.clone()])
+}
+
+/// An edu device for the fixture to make a device on, which is then a real one:
+/// what its group may do, that device may do.
+pub(crate) fn edu_for_fixture(_loaded: &Fixture) -> Result<Bound> {
+    edu()?.bind_driver(PCI_DRIVER)
 }
 
 /// The network card, handed to VFIO.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use anyhow::Result;
 use rustix::io::Errno;
-use vfio_selftests::sysfs;
+use vfio_selftests::{process, sysfs, PAGE};
 
 /// The request must have failed with this error.
 #[track_caller]
@@ -36,6 +36,36 @@ pub(crate) fn pinned_pages() -> Result<i64> {
             .unwrap_or_else(|| panic!("no {name} in /proc/vmstat"))
     };
     Ok(counter("nr_foll_pin_acquired ") - counter("nr_foll_pin_released "))
+}
+
+/// What this process and the kernel held before a test began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Books {
+    locked: u64,
+    pinned: i64,
+}
+
+impl Books {
+    /// Notes how it is now.
+    pub(crate) fn open() -> Result<Self> {
+        Ok(Self {
+            locked: process::locked()?,
+            pinned: pinned_pages()?,
+        })
+    }
+
+    /// There must now be this many pages more: charged to this process as
+    /// locked, and pinned by the kernel.
+    #[track_caller]
+    pub(crate) fn say(&self, locked: i64, pinned: i64) {
+        let now = Self::open().expect("numbers of the kernel");
+        let page = PAGE as i64;
+        let here = (
+            (now.locked as i64 - self.locked as i64) / page,
+            now.pinned - self.pinned,
+        );
+        assert_eq!(here, (locked, pinned), "pages charged, pages pinned");
+    }
 }
 
 /// Each order in which these can come.

@@ -20,6 +20,7 @@
 
 mod bench;
 mod check;
+mod emulated;
 #[path = "../fixture/client.rs"]
 mod fixture;
 mod harness;

@@ -6,6 +6,9 @@ mod cdev_attach;
 mod compat;
 mod container;
 mod device;
+mod dirty;
+mod dirty_errors;
+mod dma_rw;
 mod fault_injection;
 mod fixture_faults;
 mod fixture_features;
@@ -20,11 +23,15 @@ mod group;
 mod info;
 mod iommufd;
 mod map;
+mod mmio;
 mod module;
 mod noiommu;
+mod notify;
 mod pci;
+mod pinning;
 mod teardown;
 mod unmap;
+mod vaddr;
 
 use crate::harness::Row;
 
@@ -41,6 +48,13 @@ pub(crate) fn all() -> Vec<Row> {
         map::ROWS,
         unmap::ROWS,
         info::ROWS,
+        pinning::ROWS,
+        dma_rw::ROWS,
+        notify::ROWS,
+        vaddr::ROWS,
+        dirty::ROWS,
+        dirty_errors::ROWS,
+        mmio::ROWS,
         pci::ROWS,
         compat::ROWS,
         teardown::ROWS,
