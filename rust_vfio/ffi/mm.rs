@@ -90,7 +90,8 @@ impl Owner {
             let limit = unsafe {
                 bindings::vfio_rs_task_rlimit(self.leader.as_ptr(), bindings::RLIMIT_MEMLOCK)
             };
-            pr_warn!("RLIMIT_MEMLOCK ({}) exceeded\n", limit);
+            let pid = self.leader.pid();
+            pr_warn!("process {}: RLIMIT_MEMLOCK ({}) exceeded\n", pid, limit);
         }
         charged
     }

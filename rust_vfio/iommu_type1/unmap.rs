@@ -8,7 +8,7 @@
 //! with all checks after the driver was called: meanwhile anything may have changed.
 //!
 //! Deviation from C: if a driver does not unpin, the request fails with `EBUSY` after the driver
-//! was told ten times, and the mapping stays. C stops the kernel.
+//! was told as often as C does it, and the mapping stays. C stops the kernel.
 
 use kernel::{
     prelude::*,
@@ -45,7 +45,7 @@ use super::{
 };
 
 /// How often drivers are told that one mapping goes away.
-const MAX_NOTICES: u32 = 10;
+const MAX_NOTICES: u32 = 11;
 
 /// What happens to the mappings.
 enum Purpose {
