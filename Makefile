@@ -10,6 +10,9 @@ SHELL := /bin/bash
 IMPL ?= rust
 DEBUG ?=
 TESTS ?=
+CHECK ?=
+LONG ?=
+ROWS ?=
 
 flavour := $(if $(DEBUG),debug,release)
 build   := $(CURDIR)/build
@@ -17,7 +20,7 @@ cargo   := cargo --quiet
 # Programs for the VM are static: its initramfs has no libraries.
 target   := x86_64-unknown-linux-gnu
 programs := $(build)/programs
-vm_programs := vfio-selftests vfio-demo
+vm_programs := vfio-selftests vfio-demo vfio-bench
 vm_out   := $(build)/vm-$(flavour)
 
 # The kernel that user-visible builds are for: the one that runs, if its build
@@ -32,7 +35,7 @@ user_out := $(build)/modules
 # Where the kernel of the VM is. Evaluated in recipes, after set-up.
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
-.PHONY: help setup modules modules_install vm-modules programs demo test bench \
+.PHONY: help setup modules modules_install vm-modules programs demo test floor bench \
 	 shell clippy fmt fmt-check doc clean
 
 help: ## List the commands
@@ -86,8 +89,14 @@ test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, TES
 	@$(if $(TESTS),,tools/host-test.sh $(build)/host-test.log;) \
 	$(call vm,test $(if $(TESTS),--pattern '$(TESTS)',--host $(build)/host-test.log))
 
-bench: ## Compare instruction counts with the C modules
-	@echo "make bench: comes with the performance work, and is not there yet" >&2; exit 1
+# Goes where the VM's image takes its modules from.
+floor: vm-modules
+	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)/tools/bench/floor" "$(vm_out)/floor" modules
+	@cp "$(vm_out)"/floor/*.ko "$(vm_out)/modules/"
+
+bench: floor programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
+	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
+		$(if $(ROWS),--only '$(ROWS)'))
 
 shell: vm-modules ## An interactive VM with the modules loaded and devices bound
 	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(IMPL)"

@@ -75,6 +75,22 @@ impl Job {
         job
     }
 
+    /// The benchmark. The limit is by the guest's clock, in which an instruction
+    /// takes a nanosecond.
+    pub(crate) fn bench(long: bool, only: Option<&str>) -> Self {
+        let mut job = Self::new(1);
+        let mut command = "vfio-bench".to_owned();
+        if long {
+            command.push_str(" --long");
+        }
+        if let Some(only) = only {
+            command.push_str(" --only ");
+            command.push_str(&quote(only));
+        }
+        job.run("bench", 3600, &command);
+        job
+    }
+
     /// One command.
     pub(crate) fn exec(command: &[String]) -> Self {
         let mut job = Self::new(1);

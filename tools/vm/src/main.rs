@@ -6,6 +6,7 @@
 //! programs (`job`). Their output is counted (`ktap`), and the kernel's log is
 //! searched for what a healthy kernel does not say (`watch`).
 
+mod bench;
 mod host;
 mod image;
 mod job;
@@ -74,6 +75,21 @@ enum Command {
     },
     /// Runs the demonstration
     Demo,
+    /// Compares what the C and the Rust modules take, in one boot
+    Bench {
+        /// Also what takes many minutes
+        #[arg(long)]
+        long: bool,
+        /// Only rows whose name contains this
+        #[arg(long, value_name = "ROWS")]
+        only: Option<String>,
+        /// Fail if a target is missed
+        #[arg(long)]
+        check: bool,
+        /// Where the table goes
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Runs one command in the guest
     Exec {
         /// The command, as the guest's shell reads it
@@ -85,6 +101,12 @@ enum Command {
 impl MachineArgs {
     /// A boot that does `job`.
     fn boot(&self, name: &str, job: Job) -> Boot {
+        // The benchmark loads what it wants by itself.
+        let counting = name == "bench";
+        let mut words = self.words.clone();
+        if counting {
+            words.push("load=no".to_owned());
+        }
         // A debug kernel takes longer to boot, and to look for leaks at the end.
         let between = Duration::from_secs(if self.debug { 400 } else { 90 });
         Boot {
@@ -94,7 +116,8 @@ impl MachineArgs {
             impl_name: self.impl_name.clone(),
             between,
             job,
-            words: self.words.clone(),
+            words,
+            counting,
             log: self.scratch.join(format!("{name}-{}.log", self.impl_name)),
             verbose: self.verbose,
         }
@@ -120,6 +143,7 @@ fn main() -> Result<ExitCode> {
     let (name, job) = match &command {
         Command::Test { pattern, .. } => ("test", Job::tests(pattern.as_deref(), machine.debug)),
         Command::Demo => ("demo", Job::demo()),
+        Command::Bench { long, only, .. } => ("bench", Job::bench(*long, only.as_deref())),
         Command::Exec { words } => ("exec", Job::exec(words)),
     };
     let boot = machine.boot(name, job);
@@ -130,5 +154,12 @@ fn main() -> Result<ExitCode> {
     {
         host::add(&mut outcome, host)?;
     }
-    Ok(report(&outcome, &boot.log))
+    let status = report(&outcome, &boot.log);
+    if let Command::Bench { check, out, .. } = &command {
+        let verdict = bench::report(&outcome.table, out)?;
+        if *check && verdict.missed > 0 {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(status)
 }

@@ -30,11 +30,14 @@ pub(crate) struct Machine<'a> {
     pub(crate) initramfs: &'a Path,
     /// Words appended to the kernel command line.
     pub(crate) words: Vec<String>,
+    /// Make it one CPU whose clock counts the instructions that it executes.
+    /// It does not sleep: when there is nothing to do the clock jumps to the
+    /// next event.
+    pub(crate) counting: bool,
 }
 
 /// Devices: two `edu` that can address everything, an `igb` (in a slot below
-/// 0x10, its virtual functions are placed 0x80 further on), a plain BAR of
-/// 64 MiB, and two `edu` behind a conventional bridge, which therefore share
+/// 0x10, its virtual functions are placed 0x80 further on), a plain BAR, and two `edu` behind a conventional bridge, which therefore share
 /// an IOMMU group; so does a serial port, for which the kernel has a driver.
 const DEVICES: [&str; 8] = [
     "edu,addr=0x3,dma_mask=0xffffffffffffffff",
@@ -73,9 +76,16 @@ impl Vm {
             "-no-reboot",
         ]);
         command.args(["-machine", "q35", "-accel", "tcg,thread=single"]);
-        command.args(["-cpu", "max,la57=off", "-smp", "2", "-m", "6G"]);
+        let (cpus, bar) = if machine.counting {
+            command.args(["-icount", "shift=0,sleep=off"]);
+            ("1", "1G")
+        } else {
+            ("2", "64M")
+        };
+        command.args(["-cpu", "max,la57=off", "-smp", cpus, "-m", "6G"]);
         command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
-        command.args(["-object", "memory-backend-ram,id=shared,size=64M,share=on"]);
+        let shared = format!("memory-backend-ram,id=shared,size={bar},share=on");
+        command.args(["-object", &shared]);
         command.args(["-netdev", "user,id=net0,restrict=on"]);
         for device in DEVICES {
             command.args(["-device", device]);

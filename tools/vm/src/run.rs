@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use vfio_bench::{table::Table, Measurement};
 
 use crate::{
     image::Image,
@@ -32,6 +33,8 @@ pub(crate) struct Boot {
     pub(crate) job: Job,
     /// Further words for the kernel command line.
     pub(crate) words: Vec<String>,
+    /// Use the machine that counts instructions.
+    pub(crate) counting: bool,
     /// How long the guest may take for what is not a program: to boot, to go
     /// from one program to the next, to unload and to look for leaks.
     pub(crate) between: Duration,
@@ -46,6 +49,8 @@ pub(crate) struct Outcome {
     pub(crate) totals: Totals,
     /// What failed, in words, splats included.
     pub(crate) failures: Vec<String>,
+    /// What the benchmark measured.
+    pub(crate) table: Table,
 }
 
 impl Outcome {
@@ -70,6 +75,7 @@ impl Boot {
             bzimage: &bzimage,
             initramfs: &initramfs,
             words,
+            counting: self.counting,
         })?;
         let outcome = self.follow(&vm);
         drop(vm);
@@ -158,6 +164,12 @@ impl Guest {
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
+        if let Some(measurement) = Measurement::of_line(line) {
+            let measurement = measurement.with_context(|| format!("understand {line}"))?;
+            println!("{measurement}");
+            self.outcome.table.add(measurement);
+            return Ok(());
+        }
         let Some(word) = line.strip_prefix("##vm ") else {
             println!("{line}");
             if let Some(parser) = &mut self.parser {

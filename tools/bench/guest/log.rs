@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Repeats work, takes the least of what it took, and tells that to the runner.
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use vfio_bench::{By, Measurement, Row, Target};
+
+/// How often work is measured, after one time that is not.
+const ROUNDS: usize = 4;
+
+/// A row to be measured.
+pub(crate) struct Spec {
+    row: Row,
+    count: f64,
+}
+
+/// A row in which each round is one `unit`, and that must not take more than C.
+pub(crate) fn row(work: impl Into<String>, unit: &str) -> Spec {
+    Spec {
+        row: Row {
+            work: work.into(),
+            unit: unit.to_owned(),
+            target: Target::Ratio(1.0),
+        },
+        count: 1.0,
+    }
+}
+
+impl Spec {
+    /// Each round is this many units.
+    pub(crate) fn of(mut self, count: usize) -> Self {
+        self.count = count as f64;
+        self
+    }
+
+    /// It must not take more than this part of what C takes.
+    pub(crate) fn ratio(mut self, most: f64) -> Self {
+        self.row.target = Target::Ratio(most);
+        self
+    }
+
+    /// It must not take more than this, whatever C takes.
+    pub(crate) fn bound(mut self, most: f64) -> Self {
+        self.row.target = Target::Bound(most);
+        self
+    }
+}
+
+/// Where the numbers of some modules go.
+pub(crate) struct Log {
+    by: By,
+    only: String,
+}
+
+impl Log {
+    /// For rows whose work contains `only`.
+    pub(crate) fn new(by: By, only: &str) -> Self {
+        Self {
+            by,
+            only: only.to_owned(),
+        }
+    }
+
+    /// Whether a row is wanted.
+    pub(crate) fn wants(&self, spec: &Spec) -> bool {
+        spec.row.work.contains(&self.only)
+    }
+
+    /// Measures rows that belong together: a round tells one number for each.
+    /// All are if one of them is wanted. Work that fails is told as such, and does
+    /// not end the benchmark.
+    pub(crate) fn measure<const N: usize>(
+        &self,
+        rows: [Spec; N],
+        round: impl FnMut() -> Result<[u64; N]>,
+    ) -> Result<()> {
+        self.measure_rounds(rows, ROUNDS, round)
+    }
+
+    /// The same with another number of rounds. With one, the first counts.
+    pub(crate) fn measure_rounds<const N: usize>(
+        &self,
+        rows: [Spec; N],
+        rounds: usize,
+        mut round: impl FnMut() -> Result<[u64; N]>,
+    ) -> Result<()> {
+        if !rows.iter().any(|row| self.wants(row)) {
+            return Ok(());
+        }
+        let least = (|| {
+            if rounds > 1 {
+                round()?;
+            }
+            let mut least = [u64::MAX; N];
+            for _ in 0..rounds {
+                for (least, new) in least.iter_mut().zip(round()?) {
+                    *least = (*least).min(new);
+                }
+            }
+            Ok(least)
+        })();
+        for (at, spec) in rows.into_iter().enumerate() {
+            let value = least.as_ref().map(|least| least[at] as f64 / spec.count);
+            self.tell(spec, value)?;
+        }
+        Ok(())
+    }
+
+    /// Tells one number, or why there is none.
+    pub(crate) fn tell(&self, spec: Spec, value: Result<f64, &anyhow::Error>) -> Result<()> {
+        let value = value.map_err(|error| {
+            println!("# {}: {error:#}", spec.row.work);
+            why(error)
+        });
+        let line = Measurement {
+            row: spec.row,
+            by: self.by,
+            value,
+        }
+        .line()
+        .context("write a measurement")?;
+        println!("{line}");
+        Ok(())
+    }
+}
+
+/// The errors that are likely, by their names.
+const NAMES: [(Errno, &str); 9] = [
+    (Errno::FAULT, "EFAULT"),
+    (Errno::INVAL, "EINVAL"),
+    (Errno::NODEV, "ENODEV"),
+    (Errno::NOENT, "ENOENT"),
+    (Errno::NOMEM, "ENOMEM"),
+    (Errno::NOSPC, "ENOSPC"),
+    (Errno::NOTTY, "ENOTTY"),
+    (Errno::OPNOTSUPP, "EOPNOTSUPP"),
+    (Errno::PERM, "EPERM"),
+];
+
+/// An error in one word, if possible.
+fn why(error: &anyhow::Error) -> String {
+    let Some(errno) = error.downcast_ref::<Errno>() else {
+        return format!("{error:#}");
+    };
+    match NAMES.iter().find(|(known, _)| known == errno) {
+        Some((_, name)) => (*name).to_owned(),
+        None => format!("error {}", errno.raw_os_error()),
+    }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The work, one file for each kind of it.
+
+mod bulk;
+mod calls;
+mod device_memory;
+mod dirty;
+mod emulated;
+mod footprint;
+mod many;
+mod scale;
+mod sessions;
+
+use anyhow::Result;
+
+use crate::{floor::Floor, log::Log, stage::Stage};
+
+/// How much time there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Some minutes.
+    Normal,
+    /// As long as it takes.
+    Long,
+}
+
+/// Measures the floor of those rows that have one.
+pub(crate) fn floor(log: &Log, stage: &Stage, floor: &Floor) -> Result<()> {
+    bulk::floor(log, stage, floor)?;
+    many::floor(log, stage, floor)
+}
+
+/// Measures everything on the modules that are loaded.
+pub(crate) fn run(log: &Log, stage: &Stage, size: Size) -> Result<()> {
+    bulk::run(log, stage)?;
+    many::run(log, stage)?;
+    device_memory::run(log)?;
+    dirty::run(log, stage)?;
+    emulated::run(log, stage)?;
+    calls::run(log)?;
+    sessions::run(log, stage)?;
+    footprint::run(log, stage)?;
+    scale::run(log, stage, size)
+}

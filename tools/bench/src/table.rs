@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The table: what C, ours and the floor took, and whether that will do.
+
+use std::fmt;
+
+use comfy_table::{presets::ASCII_MARKDOWN, CellAlignment, Table as Cells};
+
+use crate::{By, Measurement, Row, Target};
+
+/// What is known of one row.
+#[derive(Clone, Debug)]
+struct Line {
+    row: Row,
+    c: Option<Result<f64, String>>,
+    rust: Option<Result<f64, String>>,
+    floor: Option<Result<f64, String>>,
+}
+
+/// All rows, in the order in which they were first heard of.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    lines: Vec<Line>,
+}
+
+/// How many targets were met and missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Reached.
+    pub met: usize,
+    /// Not reached, or not measured.
+    pub missed: usize,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} met, {} missed", self.met, self.missed)
+    }
+}
+
+/// A number as good as none differs by less than half of the last digit that
+/// the table shows.
+const SLACK: f64 = 0.005;
+
+/// A number that may not have come.
+fn place(value: &Option<Result<f64, String>>) -> String {
+    value.as_ref().map_or_else(|| "-".to_owned(), cell)
+}
+
+impl Line {
+    /// Ours by C's.
+    fn ratio(&self) -> Option<f64> {
+        match (&self.c, &self.rust) {
+            (Some(Ok(c)), Some(Ok(rust))) if *c > 0.0 => Some(rust / c),
+            _ => None,
+        }
+    }
+
+    fn met(&self) -> bool {
+        match (self.row.target, &self.rust) {
+            (Target::Ratio(most), _) => self.ratio().is_some_and(|ratio| ratio < most + SLACK),
+            (Target::Bound(most), Some(Ok(rust))) => *rust < most + SLACK,
+            (Target::Bound(_), _) => false,
+        }
+    }
+
+    fn cells(&self) -> [String; 8] {
+        [
+            self.row.work.clone(),
+            self.row.unit.clone(),
+            place(&self.c),
+            place(&self.rust),
+            place(&self.floor),
+            match (self.row.target, self.ratio()) {
+                (Target::Ratio(_), Some(ratio)) => format!("{ratio:.2}"),
+                _ => "-".to_owned(),
+            },
+            match self.row.target {
+                Target::Ratio(most) => format!("{most:.2}"),
+                Target::Bound(most) => format!("{most:.2} for Rust"),
+            },
+            if self.met() { "met" } else { "**missed**" }.to_owned(),
+        ]
+    }
+}
+
+impl Table {
+    /// Takes a number in.
+    pub fn add(&mut self, measurement: Measurement) {
+        let Measurement { row, by, value } = measurement;
+        let at = self
+            .lines
+            .iter()
+            .position(|line| line.row == row)
+            .unwrap_or_else(|| {
+                self.lines.push(Line {
+                    row,
+                    c: None,
+                    rust: None,
+                    floor: None,
+                });
+                self.lines.len() - 1
+            });
+        let line = &mut self.lines[at];
+        let place = match by {
+            By::C => &mut line.c,
+            By::Rust => &mut line.rust,
+            By::Floor => &mut line.floor,
+        };
+        *place = Some(value);
+    }
+
+    /// How it went.
+    pub fn verdict(&self) -> Verdict {
+        let met = self.lines.iter().filter(|line| line.met()).count();
+        Verdict {
+            met,
+            missed: self.lines.len() - met,
+        }
+    }
+
+    /// What was missed, in words.
+    pub fn missed(&self) -> impl Iterator<Item = String> + '_ {
+        self.lines.iter().filter(|line| !line.met()).map(|line| {
+            let [work, unit, c, rust, _, ratio, target, _] = line.cells();
+            format!("{work} ({unit}): C {c}, Rust {rust}, ratio {ratio}, at most {target}")
+        })
+    }
+}
+
+/// As a table in Markdown, which reads well on a terminal as well.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cells = Cells::new();
+        cells.load_preset(ASCII_MARKDOWN);
+        cells.set_header([
+            "Work", "Per", "C", "Rust", "Floor", "Rust/C", "At most", "Target",
+        ]);
+        for line in &self.lines {
+            cells.add_row(line.cells());
+        }
+        for column in cells.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        write!(f, "{cells}")
+    }
+}
+
+/// A number as people read it.
+pub(crate) fn cell(value: &Result<f64, String>) -> String {
+    match value {
+        Err(why) => format!("fails: {why}"),
+        Ok(value) if *value < 100.0 => format!("{value:.2}"),
+        Ok(value) => grouped(&format!("{value:.0}")),
+    }
+}
+
+/// Digits in groups of three.
+fn grouped(digits: &str) -> String {
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(target: Target, c: Result<f64, &str>, rust: Result<f64, &str>) -> Table {
+        let mut table = Table::default();
+        for (by, value) in [(By::C, c), (By::Rust, rust)] {
+            table.add(Measurement {
+                row: Row {
+                    work: "map".to_owned(),
+                    unit: "call".to_owned(),
+                    target,
+                },
+                by,
+                value: value.map_err(str::to_owned),
+            });
+        }
+        table
+    }
+
+    fn met(target: Target, c: Result<f64, &str>, rust: Result<f64, &str>) -> bool {
+        table(target, c, rust).verdict() == Verdict { met: 1, missed: 0 }
+    }
+
+    #[test]
+    fn ratios() {
+        assert!(met(Target::Ratio(0.9), Ok(100.0), Ok(90.0)));
+        assert!(!met(Target::Ratio(0.9), Ok(100.0), Ok(91.0)));
+        // The same code twice differs by something.
+        assert!(met(Target::Ratio(1.0), Ok(10_000.0), Ok(10_049.0)));
+    }
+
+    #[test]
+    fn bounds_do_not_ask_for_c() {
+        assert!(met(Target::Bound(2.0), Ok(1.0), Ok(2.0)));
+        assert!(met(Target::Bound(2.0), Err("EFAULT"), Ok(2.0)));
+        assert!(!met(Target::Bound(2.0), Ok(8.0), Ok(3.0)));
+    }
+
+    #[test]
+    fn what_fails_misses() {
+        assert!(!met(Target::Ratio(1.0), Ok(1.0), Err("EFAULT")));
+        assert!(!met(Target::Ratio(1.0), Err("EFAULT"), Ok(1.0)));
+        let table = table(Target::Ratio(1.0), Ok(1.0), Err("EFAULT"));
+        assert!(table.to_string().contains("fails: EFAULT"));
+        assert_eq!(table.missed().count(), 1);
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(cell(&Ok(7_940_123.0)), "7 940 123");
+        assert_eq!(cell(&Ok(123.0)), "123");
+        assert_eq!(cell(&Ok(16.25)), "16.25");
+    }
+}
