@@ -12,6 +12,7 @@ DEBUG ?=
 TESTS ?=
 CHECK ?=
 LONG ?=
+ROWS ?=
 
 flavour := $(if $(DEBUG),debug,release)
 build   := $(CURDIR)/build
@@ -93,8 +94,9 @@ floor: vm-modules
 	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)/tools/bench/floor" "$(vm_out)/floor" modules
 	@cp "$(vm_out)"/floor/*.ko "$(vm_out)/modules/"
 
-bench: floor programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1)
-	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long))
+bench: floor programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
+	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
+		$(if $(ROWS),--only '$(ROWS)'))
 
 shell: vm-modules ## An interactive VM with the modules loaded and devices bound
 	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(IMPL)"

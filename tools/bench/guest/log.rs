@@ -49,15 +49,26 @@ impl Spec {
 /// Where the numbers of some modules go.
 pub(crate) struct Log {
     by: By,
+    only: String,
 }
 
 impl Log {
-    pub(crate) fn new(by: By) -> Self {
-        Self { by }
+    /// For rows whose work contains `only`.
+    pub(crate) fn new(by: By, only: &str) -> Self {
+        Self {
+            by,
+            only: only.to_owned(),
+        }
+    }
+
+    /// Whether a row is wanted.
+    pub(crate) fn wants(&self, spec: &Spec) -> bool {
+        spec.row.work.contains(&self.only)
     }
 
     /// Measures rows that belong together: a round tells one number for each.
-    /// Work that fails is told as such, and does not end the benchmark.
+    /// All are if one of them is wanted. Work that fails is told as such, and does
+    /// not end the benchmark.
     pub(crate) fn measure<const N: usize>(
         &self,
         rows: [Spec; N],
@@ -73,6 +84,9 @@ impl Log {
         rounds: usize,
         mut round: impl FnMut() -> Result<[u64; N]>,
     ) -> Result<()> {
+        if !rows.iter().any(|row| self.wants(row)) {
+            return Ok(());
+        }
         let least = (|| {
             if rounds > 1 {
                 round()?;

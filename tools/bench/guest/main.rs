@@ -24,17 +24,20 @@ use crate::{floor::Floor, log::Log, rows::Size, stage::Stage};
 
 fn main() -> Result<()> {
     let mut size = Size::Normal;
-    for word in std::env::args().skip(1) {
-        match &word[..] {
-            "--long" => size = Size::Long,
-            _ => bail!("usage: vfio-bench [--long]"),
+    let mut only = String::new();
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match (&word[..], words.len()) {
+            ("--long", _) => size = Size::Long,
+            ("--only", 1..) => only = words.next().unwrap_or_default(),
+            _ => bail!("usage: vfio-bench [--long] [--only ROWS]"),
         }
     }
     let stage = Stage::set()?;
     for by in [By::C, By::Rust] {
         modules::load(by)?;
-        rows::run(&Log::new(by), &stage, size)?;
+        rows::run(&Log::new(by, &only), &stage, size)?;
         modules::unload()?;
     }
-    rows::floor(&Log::new(By::Floor), &stage, &Floor::open()?)
+    rows::floor(&Log::new(By::Floor, &only), &stage, &Floor::open()?)
 }

@@ -73,10 +73,17 @@ impl Job {
 
     /// The benchmark. The limit is by the guest's clock, in which an instruction
     /// takes a nanosecond.
-    pub(crate) fn bench(long: bool) -> Self {
+    pub(crate) fn bench(long: bool, only: Option<&str>) -> Self {
         let mut job = Self::new(1);
-        let option = if long { " --long" } else { "" };
-        job.run("bench", 3600, &format!("vfio-bench{option}"));
+        let mut command = "vfio-bench".to_owned();
+        if long {
+            command.push_str(" --long");
+        }
+        if let Some(only) = only {
+            command.push_str(" --only ");
+            command.push_str(&quote(only));
+        }
+        job.run("bench", 3600, &command);
         job
     }
 

@@ -80,6 +80,9 @@ enum Command {
         /// Also what takes many minutes
         #[arg(long)]
         long: bool,
+        /// Only rows whose name contains this
+        #[arg(long, value_name = "ROWS")]
+        only: Option<String>,
         /// Fail if a target is missed
         #[arg(long)]
         check: bool,
@@ -140,7 +143,7 @@ fn main() -> Result<ExitCode> {
     let (name, job) = match &command {
         Command::Test { pattern, .. } => ("test", Job::tests(pattern.as_deref(), machine.debug)),
         Command::Demo => ("demo", Job::demo()),
-        Command::Bench { long, .. } => ("bench", Job::bench(*long)),
+        Command::Bench { long, only, .. } => ("bench", Job::bench(*long, only.as_deref())),
         Command::Exec { words } => ("exec", Job::exec(words)),
     };
     let boot = machine.boot(name, job);

@@ -58,6 +58,9 @@ fn measure(
     size: usize,
     count: usize,
 ) -> Result<()> {
+    if !log.wants(&spec) {
+        return Ok(());
+    }
     let open = Open::edu()?;
     let fill = |container: &Container| {
         (0..count).try_for_each(|n| {

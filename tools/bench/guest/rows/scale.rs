@@ -48,20 +48,21 @@ pub(super) fn run(log: &Log, stage: &Stage, size: Size) -> Result<()> {
     let _limit = Parameter::set(module::TYPE1, "dma_entry_limit", LIMIT)?;
     let open = Open::edu()?;
     let memory = &stage.scattered;
-    let mut few_took = [u64::MAX; 2];
-    let mut many_took = [u64::MAX; 2];
+    let mut few_took = None;
+    let mut many_took = None;
     log.measure(
         [
             row("map one of 1 Ki single pages", "mapping").of(FEW * TIMES),
             row("unmap one of 1 Ki single pages", "mapping").of(FEW * TIMES),
         ],
         || {
-            few_took = [0; 2];
+            let mut sums = [0; 2];
             for _ in 0..TIMES {
                 let took = fill_and_clear(open.container(), memory, FEW)?;
-                few_took = [few_took[0] + took[0], few_took[1] + took[1]];
+                sums = [sums[0] + took[0], sums[1] + took[1]];
             }
-            Ok(few_took)
+            few_took = Some(sums);
+            Ok(sums)
         },
     )?;
     log.measure_rounds(
@@ -71,10 +72,14 @@ pub(super) fn run(log: &Log, stage: &Stage, size: Size) -> Result<()> {
         ],
         1,
         || {
-            many_took = fill_and_clear(open.container(), memory, many)?;
-            Ok(many_took)
+            let took = fill_and_clear(open.container(), memory, many)?;
+            many_took = Some(took);
+            Ok(took)
         },
     )?;
+    let (Some(few_took), Some(many_took)) = (few_took, many_took) else {
+        return Ok(());
+    };
     for (at, verb) in ["map", "unmap"].into_iter().enumerate() {
         let each = |took: [u64; 2], count: usize| took[at] as f64 / count as f64;
         let growth = each(many_took, many) / each(few_took, FEW * TIMES);
