@@ -22,6 +22,7 @@ mod fixture_virqfd;
 mod group;
 mod info;
 mod iommufd;
+mod load;
 mod map;
 mod mmio;
 mod module;
@@ -29,6 +30,7 @@ mod noiommu;
 mod notify;
 mod pci;
 mod pinning;
+mod samples;
 mod teardown;
 mod unmap;
 mod vaddr;
@@ -55,6 +57,8 @@ pub(crate) fn all() -> Vec<Row> {
         dirty::ROWS,
         dirty_errors::ROWS,
         mmio::ROWS,
+        samples::ROWS,
+        load::ROWS,
         pci::ROWS,
         compat::ROWS,
         teardown::ROWS,
