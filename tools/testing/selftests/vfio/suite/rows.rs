@@ -8,6 +8,7 @@ mod container;
 mod device;
 mod dirty;
 mod dirty_errors;
+mod dirty_words;
 mod dma_rw;
 mod fault_injection;
 mod fixture_faults;
@@ -29,6 +30,7 @@ mod module;
 mod noiommu;
 mod notify;
 mod pci;
+mod pin_accounts;
 mod pinning;
 mod samples;
 mod teardown;
@@ -51,10 +53,12 @@ pub(crate) fn all() -> Vec<Row> {
         unmap::ROWS,
         info::ROWS,
         pinning::ROWS,
+        pin_accounts::ROWS,
         dma_rw::ROWS,
         notify::ROWS,
         vaddr::ROWS,
         dirty::ROWS,
+        dirty_words::ROWS,
         dirty_errors::ROWS,
         mmio::ROWS,
         samples::ROWS,
