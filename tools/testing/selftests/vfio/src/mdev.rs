@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Emulated devices: the serial port of the kernel's `mtty` sample.
+//! Emulated devices: those of the kernel's samples, of which `mtty`, a serial
+//! port, is always there.
 
 use std::path::{Path, PathBuf};
 
@@ -45,8 +46,16 @@ impl Mdev {
 
     /// Creates a device of this type.
     pub fn create_type(kind: &str, number: u32) -> Result<Self> {
+        Self::create_at("mtty", kind, number)
+    }
+
+    /// Creates a device of this type of another sample.
+    pub fn create_at(parent: &str, kind: &str, number: u32) -> Result<Self> {
         let uuid = format!("f00d0000-0000-4000-8000-{number:012x}");
-        sysfs::write(Path::new(MTTY).join(kind).join("create"), &uuid)
+        let types = Path::new("/sys/class/mdev_bus")
+            .join(parent)
+            .join("mdev_supported_types");
+        sysfs::write(types.join(kind).join("create"), &uuid)
             .with_context(|| format!("create emulated device {number}"))?;
         let sysfs = bus_device("mdev", &uuid);
         let mdev = Self { uuid, sysfs };

@@ -8,6 +8,7 @@ mod container;
 mod device;
 mod dirty;
 mod dirty_errors;
+mod dirty_words;
 mod dma_rw;
 mod fault_injection;
 mod fixture_faults;
@@ -22,13 +23,16 @@ mod fixture_virqfd;
 mod group;
 mod info;
 mod iommufd;
+mod load;
 mod map;
 mod mmio;
 mod module;
 mod noiommu;
 mod notify;
 mod pci;
+mod pin_accounts;
 mod pinning;
+mod samples;
 mod teardown;
 mod unmap;
 mod vaddr;
@@ -49,12 +53,16 @@ pub(crate) fn all() -> Vec<Row> {
         unmap::ROWS,
         info::ROWS,
         pinning::ROWS,
+        pin_accounts::ROWS,
         dma_rw::ROWS,
         notify::ROWS,
         vaddr::ROWS,
         dirty::ROWS,
+        dirty_words::ROWS,
         dirty_errors::ROWS,
         mmio::ROWS,
+        samples::ROWS,
+        load::ROWS,
         pci::ROWS,
         compat::ROWS,
         teardown::ROWS,

@@ -356,16 +356,15 @@ fn R08_memory_around_a_region_fails() -> TestResult {
     let bench = Bench::new()?;
     let container = bench.container();
     let avail = container.info()?.dma_avail();
-    let memory = Memory::reserve(700 * PAGE)?;
-    // Memory, region, memory, nothing; memory, region, nothing; and so on.
-    let layouts: &[(&str, &[(usize, usize)], usize)] = &[
+    /// A name, where memory is and how many pages, and where the hole ends.
+    type Layout = (&'static str, &'static [(usize, usize)], usize);
+    let layouts: &[Layout] = &[
         ("memory, region, memory, hole", &[(0, 10), (20, 10)], 35),
         ("memory, region, hole", &[(0, 10)], 30),
         ("region, memory, hole", &[(20, 10)], 31),
         ("much memory, region, hole", &[(0, 10), (20, 600)], 621),
     ];
     for (name, anonymous, total) in layouts {
-        memory.protect(0, memory.len(), 0)?;
         let books = Books::open()?;
         let fresh = Memory::reserve(700 * PAGE)?;
         let mut first = 10;
@@ -478,8 +477,7 @@ fn R11_misaligned_in_huge_pages() -> TestResult {
     let memory = Memory::reserve(bench.len + HUGE_2M)?;
     // How far the addresses are from the region's own alignment, in pages.
     for shift in [0, 1, 511] {
-        let page = if shift == 0 { 0 } else { shift };
-        bench.place(&memory, page, 0, 4 * huge)?;
+        bench.place(&memory, shift, 0, 4 * huge)?;
         for (first, pages) in [
             (1, 2),
             (1, huge),
@@ -493,7 +491,7 @@ fn R11_misaligned_in_huge_pages() -> TestResult {
             // Addresses for devices that fit together with those, and not.
             for iova in [FAR + first as u64 * PAGE64, FAR + 3 * PAGE64] {
                 let size = (pages * PAGE) as u64;
-                let at = (page + first) * PAGE;
+                let at = (shift + first) * PAGE;
                 container.map_part(&memory, at, pages * PAGE, iova, READ_WRITE)?;
                 books.say(0, 0);
                 for page in [0, pages / 2, pages - 1] {

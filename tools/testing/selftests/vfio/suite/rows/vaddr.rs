@@ -9,6 +9,7 @@ use rustix::{io::Errno, thread::CapabilitySet};
 use vfio_selftests::{
     container::{Container, READ_WRITE},
     device::Event,
+    kmsg::Log,
     memory::Memory,
     process::{self, in_child, Child},
     sysfs,
@@ -572,9 +573,9 @@ fn R05_pin_and_copy_wait_for_addresses() -> TestResult {
     assert_eq!(target.pin(IOVA, 1, BOTH)?, 1);
     books.say(4, 5);
     // One without an address stops all, the other one included. The kernel
-    // warns of it, once.
+    // warns of it, once and never again.
     container.unmap_with(VADDR, IOVA, 2 * PAGE64)?;
-    expect_warn(|| {
+    let refused = || {
         for iova in [IOVA, IOVA + PAGE64, 2 * IOVA, 3 * IOVA] {
             fails(target.pin(iova, 1, BOTH), Errno::BUSY);
             for by in [By::Caller, By::Kthread] {
@@ -582,7 +583,12 @@ fn R05_pin_and_copy_wait_for_addresses() -> TestResult {
                 fails(target.dma_write(iova, b"late", by), Errno::BUSY);
             }
         }
-    });
+    };
+    expect_warn(refused);
+    let mut log = Log::from_now()?;
+    refused();
+    let again = log.with(&["WARNING:"])?.len();
+    assert_eq!(again, 0, "warnings that were given before");
     books.say(4, 5);
     assert_eq!(memory.read(0, 5), b"early");
     // Unpinning needs no address.
