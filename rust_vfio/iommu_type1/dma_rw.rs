@@ -2,10 +2,7 @@
 
 //! Drivers of emulated devices read and write the user's memory: `vfio_dma_rw()`.
 
-use kernel::{
-    prelude::*,
-    warn_on, //
-};
+use kernel::prelude::*;
 
 use crate::{
     ffi::{
@@ -31,9 +28,7 @@ impl Type1 {
     /// is not there. What lies before the fault was copied.
     pub(super) fn dma_rw(&self, iova: Iova, mut buffer: DmaBuffer<'_>) -> Result {
         let mut state = self.state.lock();
-        if warn_on!(state.invalid_vaddrs != 0) {
-            return Err(EBUSY);
-        }
+        state.check_all_valid()?;
         let mut done = 0;
         while done < buffer.len() {
             // CAST: No number gets smaller.

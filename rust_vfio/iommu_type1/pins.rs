@@ -175,9 +175,7 @@ impl Type1 {
             return Err(EACCES);
         }
         range_of(iova, pages.len()).ok_or(EOVERFLOW)?;
-        if warn_on!(state.invalid_vaddrs != 0) {
-            return Err(EBUSY);
-        }
+        state.check_all_valid()?;
         if state.listeners.is_empty() {
             return Err(EINVAL);
         }

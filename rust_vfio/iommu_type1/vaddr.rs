@@ -7,7 +7,14 @@
 //! memory is now (MAP_DMA with that flag). Devices go on using it all the time. In between, nobody
 //! may use the user addresses: no group is attached and no driver pins or copies.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        AtomicFlag,
+        Relaxed, //
+    },
+    warn_on, //
+};
 
 use crate::logic::{
     units::IovaRange,
@@ -20,6 +27,22 @@ impl State {
     /// Whether user addresses can be exchanged: drivers of emulated devices use them at any time.
     pub(super) fn can_move_memory(&self) -> bool {
         self.emulated.is_empty()
+    }
+
+    /// Lets drivers use the user's memory, unless some of it has no address. That is the driver's
+    /// mistake, so the kernel warns, once.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`.
+    pub(super) fn check_all_valid(&self) -> Result {
+        static WARNED: AtomicFlag = AtomicFlag::new(false);
+        let invalid = self.invalid_vaddrs != 0;
+        warn_on!(invalid && !WARNED.xchg(true, Relaxed));
+        if invalid {
+            return Err(EBUSY);
+        }
+        Ok(())
     }
 
     /// Says that the user addresses of the mappings that `target` is about are not valid any more.
