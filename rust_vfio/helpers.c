@@ -63,18 +63,9 @@ bool vfio_rs_refcount_inc_not_zero(refcount_t *refs)
 	return refcount_inc_not_zero(refs);
 }
 
-int vfio_rs_pm_runtime_resume_and_get(struct device *dev)
+void vfio_rs_resume_failed(struct device *dev, int error)
 {
-	return pm_runtime_resume_and_get(dev);
-}
-
-void vfio_rs_pm_runtime_put(struct device *dev)
-{
-	pm_runtime_put(dev);
-}
-
-void vfio_rs_log_resume_failure(struct device *dev, int error)
-{
+	pm_runtime_put_noidle(dev);
 	dev_info_ratelimited(dev, "vfio: cannot resume the device: %d\n", error);
 }
 

@@ -31,9 +31,7 @@ struct file *vfio_rs_device_getfile(const struct file_operations *fops,
 
 bool vfio_rs_refcount_inc_not_zero(refcount_t *refs);
 
-int vfio_rs_pm_runtime_resume_and_get(struct device *dev);
-void vfio_rs_pm_runtime_put(struct device *dev);
-void vfio_rs_log_resume_failure(struct device *dev, int error);
+void vfio_rs_resume_failed(struct device *dev, int error);
 
 struct virqfd;
 

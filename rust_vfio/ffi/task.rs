@@ -61,12 +61,18 @@ impl<'a> Awake<'a> {
         if !device.bus_driver_has_pm() {
             return Ok(Self(None));
         }
-        // SAFETY: The device of the bus is valid.
-        let ret = unsafe { bindings::vfio_rs_pm_runtime_resume_and_get(device.bus_device_raw()) };
-        if ret < 0 {
-            // SAFETY: As above.
-            unsafe { bindings::vfio_rs_log_resume_failure(device.bus_device_raw(), ret) };
-            return Err(EIO);
+        // The functions behind `pm_runtime_resume_and_get()` and `pm_runtime_put()` are called
+        // directly: every ioctl passes here.
+        #[cfg(CONFIG_PM)]
+        {
+            let flags = bindings::RPM_GET_PUT as i32;
+            // SAFETY: The device of the bus is valid.
+            let ret = unsafe { bindings::__pm_runtime_resume(device.bus_device_raw(), flags) };
+            if ret < 0 {
+                // SAFETY: As above.
+                unsafe { bindings::vfio_rs_resume_failed(device.bus_device_raw(), ret) };
+                return Err(EIO);
+            }
         }
         Ok(Self(Some(device)))
     }
@@ -75,8 +81,14 @@ impl<'a> Awake<'a> {
 impl Drop for Awake<'_> {
     fn drop(&mut self) {
         if let Some(device) = self.0 {
-            // SAFETY: The device was woken by `get`.
-            unsafe { bindings::vfio_rs_pm_runtime_put(device.bus_device_raw()) };
+            #[cfg(CONFIG_PM)]
+            {
+                let flags = (bindings::RPM_GET_PUT | bindings::RPM_ASYNC) as i32;
+                // SAFETY: The device was woken by `get`.
+                unsafe { bindings::__pm_runtime_idle(device.bus_device_raw(), flags) };
+            }
+            #[cfg(not(CONFIG_PM))]
+            let _ = device;
         }
     }
 }

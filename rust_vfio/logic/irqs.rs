@@ -88,7 +88,7 @@ impl Checked {
             return Err(Invalid);
         }
         let size = match flags & DATA_MASK {
-            DATA_NONE => 0,
+            DATA_NONE => return Ok(0),
             DATA_BOOL => 1,
             DATA_EVENTFD => 4,
             _ => return Err(Invalid),
