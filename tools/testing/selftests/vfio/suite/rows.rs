@@ -21,6 +21,7 @@ mod info;
 mod iommufd;
 mod map;
 mod module;
+mod node_bugs;
 mod noiommu;
 mod pci;
 mod teardown;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Row> {
         cdev_attach::ROWS,
         iommufd::ROWS,
         noiommu::ROWS,
+        node_bugs::ROWS,
         map::ROWS,
         unmap::ROWS,
         info::ROWS,

@@ -41,7 +41,7 @@ pub(crate) const ROWS: &[Row] = rows![
 const TAINT_USER: u64 = 1 << 6;
 
 /// Lets such devices be used, until the result is dropped.
-fn allow() -> anyhow::Result<Parameter> {
+pub(crate) fn allow() -> anyhow::Result<Parameter> {
     let name = "enable_unsafe_noiommu_mode";
     match Parameter::path("vfio", name).exists() {
         true => Parameter::set("vfio", name, "Y"),
@@ -50,7 +50,7 @@ fn allow() -> anyhow::Result<Parameter> {
 }
 
 /// A device without an IOMMU that does its own DMA.
-fn device(fixture: &Fixture) -> anyhow::Result<Device<'_>> {
+pub(crate) fn device(fixture: &Fixture) -> anyhow::Result<Device<'_>> {
     fixture.build().flags(abi::PHYSICAL).create()
 }
 
@@ -59,7 +59,7 @@ fn group_name(target: &impl Target) -> String {
     format!("noiommu-{}", target.iommu_group().expect("a group"))
 }
 
-fn open_group(target: &impl Target) -> anyhow::Result<Group> {
+pub(crate) fn open_group(target: &impl Target) -> anyhow::Result<Group> {
     let name = group_name(target);
     let path = vfio_selftests::group::path(&name);
     wait_for(&name, || path.exists())?;
