@@ -171,6 +171,12 @@ impl Container {
     }
 }
 
+impl From<OwnedFd> for Container {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 impl AsFd for Container {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -8,7 +8,7 @@
 //! attaches it to an address space there.
 //! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
 //! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves,
-//! [`kvm`] makes a virtual
+//! [`passing`] hands open files to another process, [`kvm`] makes a virtual
 //! machine that a device can belong to, and [`compat`] speaks as a 32-bit
 //! program.
 //!
@@ -36,6 +36,7 @@ pub mod mdev;
 pub mod memory;
 pub mod module;
 pub mod node;
+pub mod passing;
 pub mod pci;
 pub mod process;
 pub mod request;

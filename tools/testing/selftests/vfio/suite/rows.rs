@@ -23,6 +23,7 @@ mod map;
 mod module;
 mod node_bugs;
 mod noiommu;
+mod passing;
 mod pci;
 mod teardown;
 mod unmap;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<Row> {
         iommufd::ROWS,
         noiommu::ROWS,
         node_bugs::ROWS,
+        passing::ROWS,
         map::ROWS,
         unmap::ROWS,
         info::ROWS,
