@@ -42,7 +42,7 @@ pub(crate) const ROWS: &[Row] = rows![
 ];
 
 fn R30_group_without_iommu_in_an_iommufd() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let _allowed = noiommu::allow()?;
     let fixture = Fixture::open()?;
     let target = noiommu::device(&fixture)?;

@@ -175,7 +175,7 @@ fn T11_driver_without_rights_by_group() -> TestResult {
 }
 
 fn T11_driver_without_rights_by_group_in_an_iommufd() -> TestResult {
-    bench::iommufd()?;
+    bench::iommufd_for_groups()?;
     let edu = bench::bound_edu()?;
     let pinned = pinned_pages()?;
     let name = edu.name().to_owned();
@@ -188,7 +188,7 @@ fn T11_driver_without_rights_by_group_in_an_iommufd() -> TestResult {
         iommufd.map(iommufd.compat_ioas()?, &memory, IOVA)?;
         drive(&device, &memory)
     })?;
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let group = edu.open_group()?;
     hand_over(child, socket, &[iommufd.as_fd(), group.as_fd()])?;
     // The device was closed by the driver's end, and no device needs the pages.
