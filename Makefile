@@ -32,7 +32,7 @@ user_out := $(build)/modules
 # Where the kernel of the VM is. Evaluated in recipes, after set-up.
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
-.PHONY: help setup modules modules_install vm-modules programs demo test bench \
+.PHONY: help setup modules modules_install vm-modules programs demo test build-matrix bench \
 	 shell clippy fmt fmt-check doc clean
 
 help: ## List the commands
@@ -85,6 +85,9 @@ demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, TESTS=pattern)
 	@$(if $(TESTS),,tools/host-test.sh $(build)/host-test.log;) \
 	$(call vm,test $(if $(TESTS),--pattern '$(TESTS)',--host $(build)/host-test.log))
+
+build-matrix: programs ## Build for each configuration of VFIO, and load what was built (IMPL=)
+	@tools/build-matrix.sh "$(vm_kernel)" "$(programs)" "$(build)/matrix" "$(IMPL)" "$(TESTS)"
 
 bench: ## Compare instruction counts with the C modules
 	@echo "make bench: comes with the performance work, and is not there yet" >&2; exit 1
