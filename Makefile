@@ -10,6 +10,7 @@ SHELL := /bin/bash
 IMPL ?= rust
 DEBUG ?=
 TESTS ?=
+IOMMU ?=
 
 flavour := $(if $(DEBUG),debug,release)
 build   := $(CURDIR)/build
@@ -32,7 +33,7 @@ user_out := $(build)/modules
 # Where the kernel of the VM is. Evaluated in recipes, after set-up.
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
-.PHONY: help setup modules modules_install vm-modules programs demo test build-matrix bench \
+.PHONY: help setup modules modules_install vm-modules programs demo test build-matrix iommu-matrix bench \
 	 shell clippy fmt fmt-check doc clean
 
 help: ## List the commands
@@ -88,6 +89,10 @@ test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, TES
 
 build-matrix: programs ## Build for each configuration of VFIO, and load what was built (IMPL=)
 	@tools/build-matrix.sh "$(vm_kernel)" "$(programs)" "$(build)/matrix" "$(IMPL)" "$(TESTS)"
+
+iommu-matrix: vm-modules programs ## Test on each IOMMU that QEMU has, and without (IMPL=, IOMMU=one, TESTS=)
+	@tools/iommu-matrix.sh "$(vm_kernel)" "$(vm_out)/modules" "$(programs)" \
+		"$(vm_out)/iommu" "$(IMPL)" "$(IOMMU)" "$(TESTS)"
 
 bench: ## Compare instruction counts with the C modules
 	@echo "make bench: comes with the performance work, and is not there yet" >&2; exit 1

@@ -104,6 +104,13 @@ if [ "$(word load)" != no ]; then
 	load iommufd
 	load vfio
 	load vfio_iommu_type1
+	# An IOMMU that does not isolate interrupts, and nobody here to harm.
+	if [ "$(word unsafe_interrupts)" = yes ]; then
+		for module in iommufd vfio_iommu_type1; do
+			unsafe=/sys/module/$module/parameters/allow_unsafe_interrupts
+			[ ! -e $unsafe ] || echo Y >$unsafe
+		done
+	fi
 	load vfio-pci-core
 	load vfio-pci
 	load mdev
