@@ -44,8 +44,8 @@ matrix=(
 	"only-iommufd-groups:VFIO_CONTAINER VFIO_DEVICE_CDEV VFIO_NOIOMMU VFIO_DEBUGFS VFIO_PCI KVM:"
 	"only-containers:IOMMUFD VFIO_NOIOMMU VFIO_DEBUGFS VFIO_PCI KVM:"
 	"no-compat:IA32_EMULATION:$by_group"
-	"no-pm:PM ACPI_SLEEP SUSPEND:$by_group"
-	"all-off:IOMMUFD VFIO_NOIOMMU VFIO_DEBUGFS VFIO_PCI KVM PM ACPI_SLEEP SUSPEND IA32_EMULATION:"
+	"no-pm:PM:$by_group"
+	"all-off:IOMMUFD VFIO_NOIOMMU VFIO_DEBUGFS VFIO_PCI KVM PM IA32_EMULATION:"
 )
 
 kmake() { make -C "$src" "O=$tree" "${kernel_tools[@]}" "$@"; }
@@ -63,7 +63,7 @@ configure() {
 	local symbol
 	cp "$kernel/.config" "$tree/.config"
 	for symbol; do
-		sed -i "/^CONFIG_$symbol=/d" "$tree/.config"
+		sed -i "/^\(# \)\?CONFIG_${symbol}[= ]/d" "$tree/.config"
 		echo "# CONFIG_$symbol is not set" >>"$tree/.config"
 	done
 	kmake -s olddefconfig
