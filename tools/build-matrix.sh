@@ -165,7 +165,10 @@ for line in "${matrix[@]}"; do
 	start=$SECONDS
 	read -ra off <<<"$off"
 	# In the background, because `set -e` has no effect in a condition.
-	(configure "${off[@]}" && build "$out") >"$work/$name.log" 2>&1 &
+	(
+		configure "${off[@]}"
+		build "$out"
+	) >"$work/$name.log" 2>&1 &
 	if ! wait $! || grep -iE 'warning|modpost:' "$work/$name.log"; then
 		printf '%-20s %-8s %-12s %s\n' "$name" FAILED $((SECONDS - start)) "$work/$name.log"
 		failed=$((failed + 1))
@@ -193,4 +196,5 @@ for line in "${matrix[@]}"; do
 	printf '%-20s %-8s %-12s %s\n' "$name" yes "$took+$((SECONDS - start - took))" "$result"
 done
 echo "$built configurations built, $loaded of them loaded, $failed failed; $SECONDS seconds"
+[ $((built + failed)) -gt 0 ] || die "no configuration is called $pattern"
 [ $failed = 0 ]
