@@ -161,6 +161,8 @@ fn F137_requests_of_containers() -> TestResult {
 }
 
 fn F137_device_outlives_its_group() -> TestResult {
+    // Somebody tries the node as well.
+    bench::iommufd()?;
     let edu = bench::bound_edu()?;
     let Open {
         device,
