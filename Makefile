@@ -13,6 +13,7 @@ TESTS ?=
 CHECK ?=
 LONG ?=
 ROWS ?=
+IOMMU ?=
 
 flavour := $(if $(DEBUG),debug,release)
 build   := $(CURDIR)/build
@@ -35,7 +36,8 @@ user_out := $(build)/modules
 # Where the kernel of the VM is. Evaluated in recipes, after set-up.
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
-.PHONY: help setup modules modules_install vm-modules programs demo test floor bench \
+.PHONY: help setup modules modules_install vm-modules programs demo test build-matrix \
+	 iommu-matrix floor bench \
 	 shell clippy fmt fmt-check doc clean
 
 help: ## List the commands
@@ -97,6 +99,13 @@ floor: vm-modules
 bench: floor programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
 		$(if $(ROWS),--only '$(ROWS)'))
+
+build-matrix: programs ## Build for each configuration of VFIO, and load what was built (IMPL=)
+	@tools/build-matrix.sh "$(vm_kernel)" "$(programs)" "$(build)/matrix" "$(IMPL)" "$(TESTS)"
+
+iommu-matrix: vm-modules programs ## Test on each IOMMU that QEMU has, and without (IMPL=, IOMMU=one, TESTS=)
+	@tools/iommu-matrix.sh "$(vm_kernel)" "$(vm_out)/modules" "$(programs)" \
+		"$(vm_out)/iommu" "$(IMPL)" "$(IOMMU)" "$(TESTS)"
 
 shell: vm-modules ## An interactive VM with the modules loaded and devices bound
 	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(IMPL)"

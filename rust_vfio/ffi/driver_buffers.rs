@@ -18,6 +18,7 @@ use kernel::{
 
 use super::{
     bindings,
+    pin::PageRef,
     uapi::UserAddr, //
 };
 
@@ -41,7 +42,7 @@ impl PageSlots<'_> {
     }
 
     /// Notes `page` as that with number `index`.
-    pub(crate) fn set(&mut self, index: usize, page: NonNull<bindings::page>) {
+    pub(crate) fn set(&mut self, index: usize, page: PageRef) {
         if let Some(slot) = self.0.get_mut(index) {
             slot.write(page.as_ptr());
         }

@@ -6,8 +6,9 @@
 //! so are its neighbours at those around it, as far as the area goes. So one base page is pinned
 //! the usual way, which does all that may have to be done (filling the area, breaking up
 //! copy-on-write, moving the page to where it may stay), and pins for the others are only counted.
-//! The lock of the address space keeps the area what it is in between. None of this holds for
-//! transparent huge pages, of which parts can be mapped.
+//! The lock of the address space keeps the area one of hugetlbfs in between, and the first pin
+//! keeps the page whole and allocated, even if it is taken out of the area meanwhile. None of this
+//! holds for transparent huge pages, of which parts can be mapped.
 //!
 //! C headers: `include/linux/mm.h`, `include/linux/hugetlb.h`.
 

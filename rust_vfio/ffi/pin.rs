@@ -143,27 +143,23 @@ impl<'a> PinnedBatch<'a> {
         let pages = room.as_mut_ptr().cast::<*mut bindings::page>();
         let ret = match memory {
             Memory::Own => {
-                // SAFETY: `pages` has room for `count` pointers.
+                let current = kernel::current!();
+                let mm = current.mm().ok_or(ENODEV)?;
+                // SAFETY: `pages` has room for `count` pointers, and the caller has memory.
                 let ret = unsafe {
                     bindings::pin_user_pages_fast(vaddr, i32::try_from(count)?, flags, pages)
                 };
-                ret as isize
-            }
-            Memory::Of(mm) => {
-                let _locked = mm.mmap_read_lock();
-                // SAFETY: The address space is alive and locked, `pages` has room for `count`
-                // pointers, and without a pointer for it the lock is not dropped.
-                unsafe {
-                    bindings::pin_user_pages_remote(
-                        mm.as_raw(),
-                        vaddr,
-                        count,
-                        flags,
-                        pages,
-                        ptr::null_mut(),
-                    )
+                if ret == EFAULT.to_errno() {
+                    // This way protection keys of the caller matter. Those of the owner of the
+                    // memory do not: it is devices that use it.
+                    // SAFETY: `pages` has room for `count` pointers.
+                    unsafe { pin_remote(mm, vaddr, count, flags, pages) }
+                } else {
+                    ret as isize
                 }
             }
+            // SAFETY: `pages` has room for `count` pointers.
+            Memory::Of(mm) => unsafe { pin_remote(mm, vaddr, count, flags, pages) },
         };
         match usize::try_from(ret) {
             Ok(0) => Err(EFAULT),
@@ -174,11 +170,6 @@ impl<'a> PinnedBatch<'a> {
             }
             Err(_) => Err(pin_error(ret)),
         }
-    }
-
-    /// The number of pages that nobody has taken.
-    pub(crate) fn len(&self) -> PageCount {
-        PageCount::new(self.pages.len() as u64)
     }
 
     /// Takes consecutive frames of one kind from the front, at most `limit` of them, until the
@@ -227,6 +218,25 @@ impl Drop for PinnedBatch<'_> {
             unsafe { bindings::unpin_user_pages(self.pages.as_mut_ptr().cast(), self.pages.len()) };
         }
     }
+}
+
+/// Pins `count` pages in any process.
+///
+/// # Safety
+///
+/// `pages` must have room for `count` pointers.
+unsafe fn pin_remote(
+    mm: &MmWithUser,
+    vaddr: usize,
+    count: usize,
+    flags: u32,
+    pages: *mut *mut bindings::page,
+) -> isize {
+    let _locked = mm.mmap_read_lock();
+    let unlocked = ptr::null_mut();
+    // SAFETY: The address space is alive and locked, there is room for the pointers, and without a
+    // pointer for it the lock is not dropped.
+    unsafe { bindings::pin_user_pages_remote(mm.as_raw(), vaddr, count, flags, pages, unlocked) }
 }
 
 /// Whether `b` describes the frame after that of `a`.
@@ -280,6 +290,9 @@ pub(crate) fn pin_page(memory: Memory<'_>, vaddr: usize, write: bool) -> Result<
         .map(PinnedRun::of_device)
         .ok_or(error)
 }
+
+/// A page structure, for drivers.
+pub(crate) type PageRef = NonNull<bindings::page>;
 
 /// A run that no device can reach on account of this value. Dropping it unpins it.
 ///
@@ -337,7 +350,7 @@ impl PinnedRun {
     }
 
     /// The page structure of the first frame, if it has one.
-    pub(crate) fn first_page(&self) -> Option<NonNull<bindings::page>> {
+    pub(crate) fn first_page(&self) -> Option<PageRef> {
         // CAST: Frame numbers are native words.
         let pfn = self.0?.first().get() as usize;
         // SAFETY: A function without requirements.

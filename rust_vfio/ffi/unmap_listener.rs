@@ -20,6 +20,8 @@ pub(crate) struct UnmapListener(NonNull<bindings::vfio_device>);
 
 // SAFETY: Drivers let any thread call their operations.
 unsafe impl Send for UnmapListener {}
+// SAFETY: As above.
+unsafe impl Sync for UnmapListener {}
 
 impl UnmapListener {
     /// The device that the core names, if its driver wants to know.

@@ -57,6 +57,12 @@ use super::{
 
 type Owned = Pin<KBox<Type1>>;
 
+// Any thread may call the functions below.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Type1>()
+};
+
 /// The table, which other modules read.
 struct Table(bindings::vfio_iommu_driver_ops);
 

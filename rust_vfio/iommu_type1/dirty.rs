@@ -57,6 +57,22 @@ pub(super) struct Tracking {
     page: u64,
 }
 
+impl Tracking {
+    /// Which page of a mapping with the addresses `range` has `iova`.
+    fn page_of(self, range: IovaRange, iova: Iova) -> u64 {
+        let offset = iova
+            .min(range.last())
+            .get()
+            .saturating_sub(range.first().get());
+        dirty::pages_of(offset, self.page).unwrap_or(0)
+    }
+
+    /// How many pages the mapping has.
+    fn pages(self, range: IovaRange) -> u64 {
+        self.page_of(range, range.last()).saturating_add(1)
+    }
+}
+
 impl Mapping {
     /// Forgets which pages are dirty, except for those that are pinned.
     fn clear_dirty(&mut self) {
@@ -78,16 +94,14 @@ impl Mapping {
         if self.all_dirty {
             return;
         }
-        let page_of = |iova: Iova| {
-            let offset = iova
-                .min(range.last())
-                .get()
-                .saturating_sub(range.first().get());
-            dirty::pages_of(offset, tracking.page).unwrap_or(0)
-        };
-        let pages = page_of(range.last()) + 1;
-        match self.dirty_words(pages) {
-            Ok(words) => dirty::set(words, page_of(first), page_of(last)),
+        match self.dirty_words(tracking.pages(range)) {
+            Ok(words) => {
+                dirty::set(
+                    words,
+                    tracking.page_of(range, first),
+                    tracking.page_of(range, last),
+                );
+            }
             Err(_) => self.all_dirty = true,
         }
     }
@@ -134,15 +148,12 @@ impl Mapping {
         if !self.has_pins() {
             return true;
         }
-        let last_page = range.last().get().wrapping_sub(range.first().get());
-        let pages = dirty::pages_of(last_page, tracking.page).unwrap_or(0) + 1;
-        if self.dirty_words(pages).is_err() {
+        if self.dirty_words(tracking.pages(range)).is_err() {
             return false;
         }
         if let Some(extras) = self.extras_mut() {
             for iova in extras.pins.addresses() {
-                let offset = iova.get().saturating_sub(range.first().get());
-                let page = dirty::pages_of(offset, tracking.page).unwrap_or(0);
+                let page = tracking.page_of(range, iova);
                 dirty::set(&mut extras.dirty, page, page);
             }
         }

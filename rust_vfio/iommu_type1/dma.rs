@@ -5,6 +5,9 @@
 //! The order is part of the ABI (contract 6.5): a request with several mistakes gets the errno of
 //! the first. What can be decided without the state of the container is decided, and copied,
 //! without its lock.
+//!
+//! Deviation from C: a mapping that is too large for dirty tracking is refused before its memory
+//! is pinned, not after.
 
 use kernel::{
     prelude::*,

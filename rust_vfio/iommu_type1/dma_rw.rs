@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Drivers of emulated devices read and write the user's memory: `vfio_dma_rw()`.
+//!
+//! Deviation from C: pages that were written before a fault are dirty too.
 
 use kernel::prelude::*;
 
@@ -57,14 +59,16 @@ impl State {
         // CAST: Not larger than the mapping.
         let into = (iova.get() - range.first().get()) as usize;
         let addr = UserAddr::new(mapping.vaddr()).offset(into);
-        mapping
+        let copied = mapping
             .owner()
-            .with_memory(|| buffer.copy(offset, len, addr))?;
+            .with_memory(|| buffer.copy(offset, len, addr));
+        // Even if it failed: what lies before the fault was written.
         if let (Some(tracking), true) = (tracking, buffer.writes()) {
             // CAST: As above.
             let last = iova.checked_add(len as u64 - 1).unwrap_or(range.last());
             mapping.mark_dirty(range, iova, last, tracking);
         }
+        copied?;
         Ok(len)
     }
 }

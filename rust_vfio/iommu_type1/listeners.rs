@@ -40,6 +40,8 @@ struct Registered {
 pub(super) struct Listeners {
     list: KVec<Arc<Registered>>,
     next_serial: u64,
+    /// How many devices are missing in the list because there was no memory.
+    missing: usize,
 }
 
 impl Listeners {
@@ -48,12 +50,18 @@ impl Listeners {
         Self {
             list: KVec::new(),
             next_serial: 0,
+            missing: 0,
         }
     }
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Whether every driver that pins pages would be told, and there is one.
+    pub(super) fn are_complete(&self) -> bool {
+        self.missing == 0 && !self.is_empty()
     }
 
     /// The first one with a serial number of at least `serial`.
@@ -86,16 +94,26 @@ impl Listeners {
 impl Type1 {
     /// From now on the driver of `device` is told which mappings go away.
     ///
-    /// The core cannot be told that there is no memory for it. Then the device cannot pin pages.
+    /// The core cannot be told that there is no memory for it. Then no device of the container can
+    /// pin pages until this one is closed.
     pub(super) fn register_device(&self, device: UnmapListener) {
-        if self.state.lock().listeners.add(device).is_err() {
-            pr_warn!("no memory to remember a device, which can pin no pages now\n");
+        let mut state = self.state.lock();
+        if state.listeners.add(device).is_err() {
+            state.listeners.missing += 1;
+            pr_warn!("no memory to remember a device: its container can pin no pages\n");
         }
     }
 
     /// The opposite of [`Type1::register_device`]. Waits for a call of the driver that runs.
     pub(super) fn unregister_device(&self, device: UnmapListener) {
-        let removed = self.state.lock().listeners.remove(device);
+        let removed = {
+            let mut state = self.state.lock();
+            let removed = state.listeners.remove(device);
+            if removed.is_none() {
+                state.listeners.missing = state.listeners.missing.saturating_sub(1);
+            }
+            removed
+        };
         if let Some(entry) = removed {
             *entry.registered.lock() = false;
         }

@@ -28,6 +28,7 @@ use crate::{
         pin::{
             pin_page,
             Memory,
+            PageRef,
             PinnedRun, //
         }, //
     },
@@ -80,10 +81,10 @@ impl Pins {
     }
 
     /// One more user of what is pinned at `iova`, if anything is.
-    fn share(&mut self, iova: Iova) -> Option<&PinnedRun> {
+    fn share(&mut self, iova: Iova) -> Option<PageRef> {
         let pin = self.0.get_mut(&iova)?;
         pin.users = pin.users.saturating_add(1);
-        Some(&pin.page)
+        pin.page.first_page()
     }
 
     /// One user less of what is pinned at `iova`. Returns it if that was the last one.
@@ -111,13 +112,13 @@ impl Drop for Pins {
 }
 
 impl Mapping {
-    /// Pins the page that has `iova`, which is in this mapping with the first address `first`.
+    /// Pins the page that has `iova`, which is in this mapping and not pinned yet.
     ///
     /// # Errors
     ///
     /// `ENODEV` if the process is gone; `EFAULT`; `EINVAL` for memory without a page structure;
     /// `ENOMEM` beyond `RLIMIT_MEMLOCK` if the user has to pay, or without memory.
-    fn pin(&mut self, iova: Iova, pays: bool) -> Result<&PinnedRun> {
+    fn pin(&mut self, iova: Iova, pays: bool) -> Result<PageRef> {
         let offset = iova.get().wrapping_sub(self.first().get());
         // CAST: Not larger than the mapping. A pin is a whole page, wherever in it the address is.
         let vaddr = self.vaddr().wrapping_add(offset as usize) & !(mm::PAGE_SIZE - 1);
@@ -131,7 +132,7 @@ impl Mapping {
             Memory::Of(&alive)
         };
         let page = pin_page(memory, vaddr, write)?;
-        page.first_page().ok_or(EINVAL)?;
+        let found = page.first_page().ok_or(EINVAL)?;
         let slot = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         self.need_extras()?;
         if pays {
@@ -139,9 +140,11 @@ impl Mapping {
             self.owner().charge(price)?;
             self.charged.add(price);
         }
-        let pins = &mut self.need_extras()?.pins;
-        pins.0.insert(slot.into_node(iova, Pin { page, users: 1 }));
-        pins.0.get(&iova).map(|pin| &pin.page).ok_or(EINVAL)
+        if let Some(extras) = self.extras_mut() {
+            let pin = Pin { page, users: 1 };
+            extras.pins.0.insert(slot.into_node(iova, pin));
+        }
+        Ok(found)
     }
 
     /// One user less of the page that has `iova`. If that was the last one the page is unpinned,
@@ -176,7 +179,7 @@ impl Type1 {
         }
         range_of(iova, pages.len()).ok_or(EOVERFLOW)?;
         state.check_all_valid()?;
-        if state.listeners.is_empty() {
+        if !state.listeners.are_complete() {
             return Err(EINVAL);
         }
         for index in 0..pages.len() {
@@ -237,11 +240,10 @@ impl State {
         }
         let shared = mapping
             .extras_mut()
-            .and_then(|extras| extras.pins.share(iova))
-            .and_then(PinnedRun::first_page);
+            .and_then(|extras| extras.pins.share(iova));
         let page = match shared {
             Some(page) => page,
-            None => mapping.pin(iova, pays)?.first_page().ok_or(EINVAL)?,
+            None => mapping.pin(iova, pays)?,
         };
         pages.set(index, page);
         Ok(())

@@ -12,7 +12,8 @@
 //!
 //! Deviations from C: the user is charged once per batch instead of once per run, which needs one
 //! lock of the address space for up to 512 pages; and pages that the kernel has reserved are
-//! unpinned like others, where C leaks the pin. A caller that was killed gets `EINTR` at each
+//! unpinned like others, where C leaks the pin. Memory that another program fills in when it is
+//! missing (userfaultfd) is waited for, in C it is not there. A caller that was killed gets `EINTR` at each
 //! batch, in C only while it waits for a lock.
 
 use kernel::prelude::*;
@@ -148,10 +149,32 @@ struct Source<'a> {
 }
 
 /// What was handed to a [`Writer`].
+#[derive(Clone, Copy)]
 struct Filled {
     pages: PageCount,
     /// How many of them are charged to the user.
     charge: PageCount,
+}
+
+impl Filled {
+    const NOTHING: Self = Self {
+        pages: PageCount::ZERO,
+        charge: PageCount::ZERO,
+    };
+
+    fn of(run: Run) -> Self {
+        Self {
+            pages: run.pages(),
+            charge: run.charged(),
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            pages: self.pages.plus(other.pages),
+            charge: self.charge.plus(other.charge),
+        }
+    }
 }
 
 impl Source<'_> {
@@ -163,56 +186,40 @@ impl Source<'_> {
         writer: &mut Writer<'_>,
         mapping: &mut Mapping,
     ) -> Result<Filled> {
-        let how @ (memory, write) = (self.memory, self.write);
         let room = left.min(writer.room(writer.end()));
         if room >= WORTH_A_LOOK && vaddr >= self.no_special_area {
-            match hugetlb::pin(memory, vaddr, room, write) {
-                hugetlb::Found::Pinned(pinned) => {
-                    let pages = pinned.run().map_or(PageCount::ZERO, Run::pages);
-                    writer.add(pinned, mapping)?;
-                    let charge = pages;
-                    return Ok(Filled { pages, charge });
-                }
-                hugetlb::Found::Frames => return fill_frames(how, vaddr, room, writer, mapping),
-                hugetlb::Found::Otherwise(until) => self.no_special_area = until,
+            if let Some(pinned) = self.special(vaddr, room)? {
+                return writer.add(pinned, mapping);
             }
         }
 
         let mut small = SmallBuffer::new();
+        let (memory, write) = (self.memory, self.write);
         let batch = PinnedBatch::pin(memory, vaddr, left, write, self.buffer, &mut small);
         let error = match batch {
-            Ok(mut batch) => {
-                let pages = batch.len();
-                let charge = writer.take_all(&mut batch, mapping)?;
-                return Ok(Filled { pages, charge });
-            }
+            Ok(mut batch) => return writer.take_all(&mut batch, mapping),
             Err(error) => error,
         };
         // There may be no pages because it is the memory of a device.
-        match fill_frames(how, vaddr, room, writer, mapping) {
-            Err(none) if none == ENOENT => Err(error),
-            result => result,
+        let frames = pfnmap::frames(memory, vaddr, room, write)?.ok_or(error)?;
+        writer.add(PinnedRun::of_device(frames), mapping)
+    }
+
+    /// The frames at `vaddr`, at most `room`, if the area is one that has them in large pieces.
+    fn special(&mut self, vaddr: usize, room: PageCount) -> Result<Option<PinnedRun>> {
+        match hugetlb::pin(self.memory, vaddr, room, self.write) {
+            hugetlb::Found::Pinned(pinned) => Ok(Some(pinned)),
+            // There are none if the area was exchanged meanwhile.
+            hugetlb::Found::Frames => {
+                let frames = pfnmap::frames(self.memory, vaddr, room, self.write)?;
+                Ok(frames.map(PinnedRun::of_device))
+            }
+            hugetlb::Found::Otherwise(until) => {
+                self.no_special_area = until;
+                Ok(None)
+            }
         }
     }
-}
-
-/// Hands memory of a device at user address `vaddr` to `writer`, at most `room`.
-///
-/// # Errors
-///
-/// `ENOENT` if it is no such memory; those of [`pfnmap::frames`] and of mapping.
-fn fill_frames(
-    (memory, write): (Memory<'_>, bool),
-    vaddr: usize,
-    room: PageCount,
-    writer: &mut Writer<'_>,
-    mapping: &mut Mapping,
-) -> Result<Filled> {
-    let frames = pfnmap::frames(memory, vaddr, room, write)?.ok_or(ENOENT)?;
-    let pages = frames.get().pages();
-    writer.add(PinnedRun::of_device(frames), mapping)?;
-    let charge = PageCount::ZERO;
-    Ok(Filled { pages, charge })
 }
 
 /// Collects frames and maps them as runs.
@@ -227,20 +234,13 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Takes all frames of `batch`. Returns how many pages of them the user is charged for.
-    fn take_all(
-        &mut self,
-        batch: &mut PinnedBatch<'_>,
-        mapping: &mut Mapping,
-    ) -> Result<PageCount> {
-        let mut charge = PageCount::ZERO;
+    /// Takes all frames of `batch`.
+    fn take_all(&mut self, batch: &mut PinnedBatch<'_>, mapping: &mut Mapping) -> Result<Filled> {
+        let mut filled = Filled::NOTHING;
         while let Some(pinned) = batch.next_run(self.room(self.end()))? {
-            if let Some(run) = pinned.run() {
-                charge = charge.plus(run.charged());
-            }
-            self.add(pinned, mapping)?;
+            filled = filled.plus(self.add(pinned, mapping)?);
         }
-        Ok(charge)
+        Ok(filled)
     }
 
     /// How many pages a run may have that begins at `iova`.
@@ -257,17 +257,18 @@ impl Writer<'_> {
     }
 
     /// Adds `pinned` behind the pending run.
-    fn add(&mut self, mut pinned: PinnedRun, mapping: &mut Mapping) -> Result {
+    fn add(&mut self, mut pinned: PinnedRun, mapping: &mut Mapping) -> Result<Filled> {
+        let filled = pinned.run().map_or(Filled::NOTHING, Filled::of);
         let room = self.room(self.next);
         if let Some(pending) = &mut self.pending {
             match pending.join(pinned, room) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(filled),
                 Err(apart) => pinned = apart,
             }
             self.flush(mapping)?;
         }
         self.pending = Some(pinned);
-        Ok(())
+        Ok(filled)
     }
 
     /// Maps the pending run into all domains and gives it to the mapping.

@@ -13,7 +13,7 @@ use vfio_selftests::{
     memory::{Memory, HUGE_2M},
     pci::Bound,
     process,
-    target::{wait_for, Target},
+    target::Target,
     uapi, PAGE,
 };
 
@@ -27,17 +27,6 @@ const RETURN: u64 = WINDOW + PAGE as u64;
 const SINGLE: u64 = 0x2000_0000;
 /// What a page holds that the device must not overwrite.
 const UNTOUCHED: u8 = 0x5a;
-
-mod far {
-    //! Registers of edu that take 8 bytes, and what is written to them.
-    pub(super) const SOURCE: u64 = 0x80;
-    pub(super) const TARGET: u64 = 0x88;
-    pub(super) const COUNT: u64 = 0x90;
-    pub(super) const COMMAND: u64 = 0x98;
-    pub(super) const START: u64 = 1;
-    pub(super) const TO_MEMORY: u64 = 2;
-    pub(super) const BUFFER: u64 = 0x4_0000;
-}
 
 /// The memory of this program that devices may use.
 #[derive(Debug)]
@@ -182,7 +171,9 @@ impl Bench<'_> {
         say!("the page lies at {physical:#x} in RAM");
 
         let window = self.pages.window.read(0, self.pages.window.len());
-        self.write_far(physical)?;
+        self.edu
+            .write_memory(physical, BUFFER_LEN)
+            .context("DMA to an address that is not mapped")?;
         say!("edu was told to write {} there", bytes(BUFFER_LEN));
         self.expect_fault("DMA Write", physical)?;
         ensure!(
@@ -249,25 +240,6 @@ impl Bench<'_> {
         ensure!(!leaked, "edu could read the page after it was unmapped");
         say!("edu reads from {SINGLE:#x}: stopped, it has nothing of what we wrote");
         Ok(())
-    }
-
-    /// Lets the device copy its buffer to any address. [`Edu`] hands over
-    /// addresses in halves, of which the device takes only the lower one, but
-    /// most RAM lies above 4 GiB.
-    fn write_far(&self, address: u64) -> Result<()> {
-        let bar = self.device.region(uapi::PCI_BAR0_REGION_INDEX)?.head.offset;
-        for (register, value) in [
-            (far::SOURCE, far::BUFFER),
-            (far::TARGET, address),
-            (far::COUNT, BUFFER_LEN),
-            (far::COMMAND, far::START | far::TO_MEMORY),
-        ] {
-            self.device.write(bar + register, &value.to_le_bytes())?;
-        }
-        wait_for("edu is done", || {
-            let command = self.device.read(bar + far::COMMAND).map(u64::from_le_bytes);
-            command.is_ok_and(|command| command & far::START == 0)
-        })
     }
 
     /// What the device wrote to [`RETURN`].

@@ -25,6 +25,8 @@ const PROGRAM: u32 = 0o100_755;
 pub(crate) struct Image {
     out: BufWriter<File>,
     dirs: BTreeSet<PathBuf>,
+    /// Which of [`TWINS`] the kernel has.
+    twins: BTreeSet<&'static str>,
     next_inode: u32,
 }
 
@@ -35,6 +37,7 @@ impl Image {
         let mut image = Self {
             out: BufWriter::new(file),
             dirs: BTreeSet::new(),
+            twins: BTreeSet::new(),
             next_inode: 1,
         };
         image.file("/bin/busybox", Path::new("/bin/busybox"))?;
@@ -59,7 +62,8 @@ impl Image {
         self.put(entry, data)
     }
 
-    /// Adds every module of a kernel build tree.
+    /// Adds every module that a kernel build tree lists in `modules.order`; the
+    /// list may name files of another tree.
     pub(crate) fn kernel_modules(&mut self, tree: &Path) -> Result<()> {
         let order = tree.join("modules.order");
         let list =
@@ -68,31 +72,35 @@ impl Image {
             // The list names the object files that the modules are linked from.
             let module = tree.join(line).with_extension("ko");
             let name = file_name(&module)?;
-            let dir = if TWINS.contains(&name) { "c/" } else { "" };
+            let twin = TWINS.into_iter().find(|twin| *twin == name);
+            let dir = if twin.is_some() { "c/" } else { "" };
+            self.twins.extend(twin);
             self.file(&format!("/modules/{dir}{name}"), &module)?;
         }
         Ok(())
     }
 
-    /// Adds our modules: the two twins, and anything else built beside them.
+    /// Adds our modules: a twin of each that the kernel has, and anything else
+    /// built beside them.
     pub(crate) fn rust_modules(&mut self, dir: &Path) -> Result<()> {
-        let mut found = 0;
+        let mut found = BTreeSet::new();
         for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
             let path = entry?.path();
             if path.extension().is_none_or(|e| e != "ko") {
                 continue;
             }
             let name = file_name(&path)?;
-            let twin = TWINS.contains(&name);
-            found += usize::from(twin);
-            let place = if twin { "rust/" } else { "" };
+            let twin = TWINS.into_iter().find(|twin| *twin == name);
+            let place = if twin.is_some() { "rust/" } else { "" };
+            found.extend(twin);
             self.file(&format!("/modules/{place}{name}"), &path)?;
         }
-        if found != TWINS.len() {
+        // A kernel may be configured without the backend, but not we alone.
+        if found != self.twins {
             bail!(
-                "{} does not hold both {}",
+                "{} holds {found:?}, but the kernel has {:?}",
                 dir.display(),
-                TWINS.join(" and ")
+                self.twins
             );
         }
         Ok(())

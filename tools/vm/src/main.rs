@@ -21,6 +21,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use job::Job;
+use qemu::Iommu;
 use run::{Boot, Outcome};
 
 #[derive(Parser)]
@@ -45,6 +46,9 @@ struct MachineArgs {
     #[arg(long = "impl", default_value = "rust", value_name = "IMPL",
           value_parser = ["c", "rust", "rust-core", "rust-type1"])]
     impl_name: String,
+    /// The IOMMU that the machine has
+    #[arg(long, value_enum, default_value = "intel")]
+    iommu: Iommu,
     /// Directory of static programs for the guest's /bin (may be given again)
     #[arg(long, value_name = "DIR")]
     programs: Vec<PathBuf>,
@@ -114,6 +118,7 @@ impl MachineArgs {
             rust: self.modules.clone(),
             programs: self.programs.clone(),
             impl_name: self.impl_name.clone(),
+            iommu: self.iommu,
             between,
             job,
             words,

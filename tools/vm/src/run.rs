@@ -16,7 +16,7 @@ use crate::{
     image::Image,
     job::Job,
     ktap::{Parser, Totals},
-    qemu::{Machine, Source, Vm},
+    qemu::{Iommu, Machine, Source, Vm},
     watch::Watch,
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Boot {
     /// Directories of static programs that go to `/bin`.
     pub(crate) programs: Vec<PathBuf>,
     pub(crate) impl_name: String,
+    pub(crate) iommu: Iommu,
     /// What the guest does.
     pub(crate) job: Job,
     /// Further words for the kernel command line.
@@ -72,6 +73,7 @@ impl Boot {
         words.push(format!("impl={}", self.impl_name));
         let bzimage = self.kernel.join("arch/x86/boot/bzImage");
         let vm = Vm::start(&Machine {
+            iommu: self.iommu,
             bzimage: &bzimage,
             initramfs: &initramfs,
             words,

@@ -89,6 +89,12 @@ impl Group {
     }
 }
 
+impl From<OwnedFd> for Group {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 impl AsFd for Group {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -264,6 +264,12 @@ impl Iommufd {
     }
 }
 
+impl From<OwnedFd> for Iommufd {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 impl AsFd for Iommufd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -7,8 +7,10 @@
 //! Or it opens the device by its [`node`], binds it to an [`iommufd`] and
 //! attaches it to an address space there.
 //! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
-//! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves, and
-//! [`compat`] speaks as a 32-bit program.
+//! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves,
+//! [`passing`] hands open files to another process, [`kvm`] makes a virtual
+//! machine that a device can belong to, and [`compat`] speaks as a 32-bit
+//! program.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -30,10 +32,12 @@ pub mod edu;
 pub mod group;
 pub mod iommufd;
 pub mod kmsg;
+pub mod kvm;
 pub mod mdev;
 pub mod memory;
 pub mod module;
 pub mod node;
+pub mod passing;
 pub mod pci;
 pub mod process;
 pub mod request;

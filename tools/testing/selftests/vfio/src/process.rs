@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{bail, ensure, Context, Result};
 use rustix::{
-    process::{Pid, Resource, Rlimit, WaitOptions, WaitStatus},
+    process::{Gid, Pid, Resource, Rlimit, Uid, WaitOptions, WaitStatus},
     thread::CapabilitySet,
 };
 
@@ -53,6 +53,22 @@ pub fn drop_capability(which: CapabilitySet) -> Result<()> {
     sets.permitted.remove(which);
     sets.inheritable.remove(which);
     rustix::thread::set_capabilities(None, sets).context("give up capabilities")
+}
+
+/// Becomes a user without any rights, for good: no capabilities, and no groups
+/// but its own.
+pub fn become_nobody() -> Result<()> {
+    const NOBODY: u32 = 65534;
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    // With one thread these are calls for the whole process.
+    let threads = sysfs::list("/proc/self/task").len();
+    ensure!(threads == 1, "{threads} threads; only one would change");
+    rustix::thread::set_thread_groups(&[]).context("leave all groups")?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).context("change the group")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).context("change the user")?;
+    let left = rustix::thread::capabilities(None)?.permitted;
+    ensure!(left.is_empty(), "capabilities are left: {left:?}");
+    Ok(())
 }
 
 /// Limits how much memory this process may lock, in bytes. Has an effect only

@@ -114,15 +114,20 @@ pub(crate) fn mtty(number: u32) -> Result<Mdev> {
     }
 }
 
-/// A new iommufd, for devices that are opened by their own nodes.
-pub(crate) fn iommufd() -> Result<Iommufd> {
+/// A new iommufd, for groups.
+pub(crate) fn iommufd_for_groups() -> Result<Iommufd> {
     match Iommufd::open() {
         Err(Errno::NOENT) => skip("this kernel has no iommufd"),
-        // Without nodes nothing registers the numbers for them.
-        _ if !sysfs::read("/proc/devices")?.contains(" vfio-dev") => {
-            skip("devices of this kernel have no nodes")
-        }
         opened => Ok(opened?),
+    }
+}
+
+/// A new iommufd, for devices that are opened by their own nodes.
+pub(crate) fn iommufd() -> Result<Iommufd> {
+    // Without nodes nothing registers the numbers for them.
+    match sysfs::read("/proc/devices")?.contains(" vfio-dev") {
+        true => iommufd_for_groups(),
+        false => skip("devices of this kernel have no nodes"),
     }
 }
 

@@ -27,8 +27,10 @@ mod load;
 mod map;
 mod mmio;
 mod module;
+mod node_bugs;
 mod noiommu;
 mod notify;
+mod passing;
 mod pci;
 mod pin_accounts;
 mod pinning;
@@ -49,6 +51,8 @@ pub(crate) fn all() -> Vec<Row> {
         cdev_attach::ROWS,
         iommufd::ROWS,
         noiommu::ROWS,
+        node_bugs::ROWS,
+        passing::ROWS,
         map::ROWS,
         unmap::ROWS,
         info::ROWS,

@@ -55,7 +55,7 @@ struct Open {
 }
 
 fn open(target: &impl Target) -> anyhow::Result<Open> {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let group = target.open_group()?;
     group.set_container(&iommufd)?;
     let device = group.device(target.name())?;
@@ -94,7 +94,7 @@ fn pin(target: &fixture::Device<'_>, iova: u64, pages: u64, how: u64) -> rustix:
 }
 
 fn F137_group_in_an_iommufd() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let edu = bench::bound_edu()?;
     let group = edu.open_group()?;
     assert_eq!(group.status()?, uapi::GROUP_FLAGS_VIABLE);
@@ -131,7 +131,7 @@ fn F137_group_in_an_iommufd() -> TestResult {
 }
 
 fn F137_requests_of_containers() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     // Before a group there is no address space.
     fails(
         request::with_number(&iommufd, uapi::SET_IOMMU, uapi::TYPE1v2_IOMMU),
@@ -161,6 +161,8 @@ fn F137_requests_of_containers() -> TestResult {
 }
 
 fn F137_device_outlives_its_group() -> TestResult {
+    // Somebody tries the node as well.
+    bench::iommufd()?;
     let edu = bench::bound_edu()?;
     let Open {
         device,
@@ -222,7 +224,7 @@ fn F137_close_in_any_order() -> TestResult {
 }
 
 fn F137_no_address_space_to_attach_to() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let fixture = Fixture::open()?;
     let target = fixture.device()?;
     let group = target.open_group()?;
@@ -249,7 +251,7 @@ fn F137_no_address_space_to_attach_to() -> TestResult {
 }
 
 fn F137_zombie_in_an_iommufd() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let fixture = Fixture::open()?;
     let target = fixture.device()?;
     let name = target.name().to_owned();
@@ -266,7 +268,7 @@ fn F137_zombie_in_an_iommufd() -> TestResult {
 }
 
 fn F137_open_fails_in_the_driver() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let fixture = Fixture::open()?;
     let target = fixture.device()?;
     let group = target.open_group()?;

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices that no IOMMU keeps from any memory: rows F141-F143.
 //!
-//! The fixture's devices have no IOMMU, whatever the machine has.
+//! The fixture's devices have no IOMMU, whatever the machine has. Real devices
+//! are there, too, but only on a machine without one: `make iommu-matrix`.
 
 use rustix::{io::Errno, thread::CapabilitySet};
 use vfio_selftests::{
     container::Container,
+    device::Event,
+    edu::{Edu, IRQ_OF_DMA},
     group::Group,
     iommufd::Iommufd,
     kmsg::Log,
     memory::Memory,
     module::Parameter,
+    pci::{self, PciDevice},
     process::{drop_capability, in_child},
     sysfs,
     target::{wait_for, Target},
@@ -30,8 +34,10 @@ pub(crate) const ROWS: &[Row] = rows![
     F141_who_may_use_it,
     F141_container,
     F141_no_mixing,
+    F141_real_device,
     F142_node,
     F142_bind_and_attach,
+    F142_real_device,
     F143_group_in_an_iommufd,
     F143_who_may_use_it,
     F143_no_mixing,
@@ -41,7 +47,7 @@ pub(crate) const ROWS: &[Row] = rows![
 const TAINT_USER: u64 = 1 << 6;
 
 /// Lets such devices be used, until the result is dropped.
-fn allow() -> anyhow::Result<Parameter> {
+pub(crate) fn allow() -> anyhow::Result<Parameter> {
     let name = "enable_unsafe_noiommu_mode";
     match Parameter::path("vfio", name).exists() {
         true => Parameter::set("vfio", name, "Y"),
@@ -50,7 +56,7 @@ fn allow() -> anyhow::Result<Parameter> {
 }
 
 /// A device without an IOMMU that does its own DMA.
-fn device(fixture: &Fixture) -> anyhow::Result<Device<'_>> {
+pub(crate) fn device(fixture: &Fixture) -> anyhow::Result<Device<'_>> {
     fixture.build().flags(abi::PHYSICAL).create()
 }
 
@@ -59,7 +65,7 @@ fn group_name(target: &impl Target) -> String {
     format!("noiommu-{}", target.iommu_group().expect("a group"))
 }
 
-fn open_group(target: &impl Target) -> anyhow::Result<Group> {
+pub(crate) fn open_group(target: &impl Target) -> anyhow::Result<Group> {
     let name = group_name(target);
     let path = vfio_selftests::group::path(&name);
     wait_for(&name, || path.exists())?;
@@ -199,6 +205,54 @@ fn F141_no_mixing() -> TestResult {
     Ok(())
 }
 
+/// A real device of a machine that has no IOMMU.
+fn real_device() -> anyhow::Result<PciDevice> {
+    match PciDevice::find(pci::EDU).first() {
+        Some(edu) if edu.iommu_group().is_none() => Ok(edu.clone()),
+        _ => skip("this machine has an IOMMU; see make iommu-matrix"),
+    }
+}
+
+/// The device must reach memory at the two addresses, where the halves of
+/// `memory` are, and tell so by an interrupt.
+fn check_dma(device: &vfio_selftests::device::Device, memory: &Memory, at: [u64; 2]) -> TestResult {
+    let edu = Edu::new(device)?;
+    let event = Event::new()?;
+    device.set_irq_eventfds(uapi::PCI_MSI_IRQ_INDEX, &[&event])?;
+    memory.write_u32(0, 0xcafe_f00d);
+    edu.read_memory(at[0], 4)?;
+    edu.write_memory_and_interrupt(at[1], 4)?;
+    assert_eq!(event.wait(10)?, 1);
+    assert_eq!(memory.read_u32(PAGE), 0xcafe_f00d);
+    edu.acknowledge_irq(IRQ_OF_DMA)?;
+    Ok(())
+}
+
+fn F141_real_device() -> TestResult {
+    let edu = real_device()?;
+    assert!(
+        edu.bind().is_err(),
+        "vfio-pci takes it without being allowed"
+    );
+    let _allowed = allow()?;
+    let edu = edu.bind()?;
+    let group = open_group(&edu)?;
+    let container = Container::open()?;
+    group.set_container(&container)?;
+    fails(container.set_iommu(uapi::TYPE1v2_IOMMU), Errno::NODEV);
+    container.set_iommu(uapi::NOIOMMU_IOMMU)?;
+    let device = group.device(edu.name())?;
+    // What the device uses are addresses of RAM.
+    let memory = Memory::anonymous(2 * PAGE)?;
+    memory.fill(0);
+    let frames = memory.frames()?;
+    let at = |page: usize| frames[page] * PAGE as u64;
+    check_dma(&device, &memory, [at(0), at(1)])?;
+    drop(device);
+    group.unset_container()?;
+    Ok(())
+}
+
 /// Skips if devices without an IOMMU have no nodes.
 fn nodes() -> anyhow::Result<(Parameter, Iommufd)> {
     let iommufd = bench::iommufd()?;
@@ -271,8 +325,32 @@ fn F142_bind_and_attach() -> TestResult {
     Ok(())
 }
 
+fn F142_real_device() -> TestResult {
+    let edu = real_device()?;
+    let (_allowed, iommufd) = nodes()?;
+    let edu = edu.bind()?;
+    let name = edu.vfio_name().unwrap_or_default();
+    assert!(name.starts_with("noiommu-vfio"), "{name}");
+    let (device, _) = edu.bind_to(&iommufd)?;
+    let ioas = iommufd.ioas()?;
+    device.attach(ioas)?;
+    // Mapping translates nothing, but keeps the memory where it is.
+    let memory = Memory::anonymous(2 * PAGE)?;
+    let iova = 0x20_0000;
+    iommufd.map(ioas, &memory, iova)?;
+    let at = |page: u64| {
+        let page_len = PAGE as u64;
+        iommufd
+            .physical_address(ioas, iova + page * page_len, page_len)
+            .map(|(address, _)| address)
+    };
+    check_dma(&device, &memory, [at(0)?, at(1)?])?;
+    device.detach()?;
+    Ok(())
+}
+
 fn F143_group_in_an_iommufd() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let _allowed = allow()?;
     let fixture = Fixture::open()?;
     let target = device(&fixture)?;
@@ -297,7 +375,7 @@ fn F143_group_in_an_iommufd() -> TestResult {
 }
 
 fn F143_who_may_use_it() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let _allowed = allow()?;
     let fixture = Fixture::open()?;
     let target = device(&fixture)?;
@@ -324,7 +402,7 @@ fn F143_who_may_use_it() -> TestResult {
 }
 
 fn F143_no_mixing() -> TestResult {
-    let iommufd = bench::iommufd()?;
+    let iommufd = bench::iommufd_for_groups()?;
     let _allowed = allow()?;
     let fixture = Fixture::open()?;
     let target = device(&fixture)?;
