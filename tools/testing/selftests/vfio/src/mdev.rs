@@ -60,7 +60,8 @@ impl Mdev {
         let sysfs = bus_device("mdev", &uuid);
         let mdev = Self { uuid, sysfs };
         wait_for("the driver of an emulated device", || {
-            mdev.sysfs.join("iommu_group").exists()
+            // Also there if devices have no groups.
+            mdev.vfio_name().is_some()
         })?;
         Ok(mdev)
     }
