@@ -87,9 +87,9 @@ demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 
 # The host's tests come first and add to the total, which is the last line also
 # when something failed.
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, TESTS=pattern)
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, TESTS=pattern)
 	@$(if $(TESTS),,tools/host-test.sh $(build)/host-test.log;) \
-	$(call vm,test $(if $(TESTS),--pattern '$(TESTS)',--host $(build)/host-test.log))
+	$(call vm,test $(if $(LONG),--long) $(if $(TESTS),--pattern '$(TESTS)',--host $(build)/host-test.log))
 
 # Goes where the VM's image takes its modules from.
 floor: vm-modules

@@ -25,8 +25,9 @@ impl Job {
         }
     }
 
-    /// Our selftests and, unless a pattern selects some, the kernel's own.
-    pub(crate) fn tests(pattern: Option<&str>, debug: bool) -> Self {
+    /// Our selftests and, unless a pattern selects some, the kernel's own; that
+    /// of device drivers, which takes as long as all others, only if `long`.
+    pub(crate) fn tests(pattern: Option<&str>, debug: bool, long: bool) -> Self {
         let mut job = Self::new(if debug { DEBUG_FACTOR } else { 1 });
         // SLOW stretches the limit that each test has.
         let slow = format!("env SLOW={} vfio-selftests", job.factor);
@@ -55,6 +56,9 @@ impl Job {
             kernel(&format!("pci_device {mode}"), 60, &program);
         }
         kernel("init_perf", 120, "vfio_pci_device_init_perf_test");
+        if long {
+            kernel("driver", 900, "vfio_pci_driver_test");
+        }
         job.line(&format!("bind_vfio_pci {IGB} enable_sriov"));
         job.run(
             "kernel: sriov_uapi",
@@ -127,16 +131,18 @@ mod tests {
 
     #[test]
     fn a_pattern_leaves_the_kernels_tests_out() {
-        assert!(!Job::tests(Some("F0"), false).script().contains("kernel:"));
-        assert!(Job::tests(None, false).script().contains("kernel:"));
+        assert!(!Job::tests(Some("F0"), false, true)
+            .script()
+            .contains("kernel:"));
+        assert!(Job::tests(None, false, false).script().contains("kernel:"));
     }
 
     #[test]
     fn a_debug_kernel_gets_more_time() {
-        assert!(Job::tests(None, false)
+        assert!(Job::tests(None, false, false)
             .script()
             .contains("'selftests' 600 "));
-        assert!(Job::tests(None, true)
+        assert!(Job::tests(None, true, false)
             .script()
             .contains("'selftests' 3600 "));
     }

@@ -76,6 +76,9 @@ enum Command {
         /// What `cargo test` printed on the host; its results are added
         #[arg(long, value_name = "FILE")]
         host: Option<PathBuf>,
+        /// Also what takes many minutes
+        #[arg(long)]
+        long: bool,
     },
     /// Runs the demonstration
     Demo,
@@ -146,7 +149,9 @@ fn report(outcome: &Outcome, log: &std::path::Path) -> ExitCode {
 fn main() -> Result<ExitCode> {
     let Cli { machine, command } = Cli::parse();
     let (name, job) = match &command {
-        Command::Test { pattern, .. } => ("test", Job::tests(pattern.as_deref(), machine.debug)),
+        Command::Test { pattern, long, .. } => {
+            ("test", Job::tests(pattern.as_deref(), machine.debug, *long))
+        }
         Command::Demo => ("demo", Job::demo()),
         Command::Bench { long, only, .. } => ("bench", Job::bench(*long, only.as_deref())),
         Command::Exec { words } => ("exec", Job::exec(words)),
