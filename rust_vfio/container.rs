@@ -160,7 +160,6 @@ impl Container {
     }
 
     /// CHECK_EXTENSION: the chosen backend answers, or whichever could be chosen.
-    #[inline(never)] // Keeps the path of other requests short.
     fn check_extension(&self, arg: UserAddr) -> Result<isize> {
         let state = self.state.read();
         match &state.backend {
@@ -170,7 +169,7 @@ impl Container {
     }
 
     /// Any other request is the backend's.
-    #[inline(never)] // As above.
+    #[inline(never)] // Keeps the path of other requests short.
     fn pass_on(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
         self.backend()?.ioctl(cmd, arg)
     }

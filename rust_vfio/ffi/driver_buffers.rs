@@ -11,10 +11,7 @@ use core::{
     slice, //
 };
 
-use kernel::{
-    prelude::*,
-    uaccess::UserSlice, //
-};
+use kernel::prelude::*;
 
 use super::{
     bindings,
@@ -105,8 +102,8 @@ impl DmaBuffer<'_> {
             Self::ToUser(bytes) => addr.write_bytes(bytes.get(offset..end).ok_or(EFAULT)?),
             Self::FromUser(room) => {
                 let room = room.get_mut(offset..end).ok_or(EFAULT)?;
-                let user = UserSlice::new(UserPtr::from_addr(addr.get()), len);
-                user.reader().read_raw(room)
+                // SAFETY: The room is as long as its length says.
+                unsafe { addr.copy_to(room.as_mut_ptr().cast(), room.len()) }
             }
         }
     }

@@ -132,6 +132,11 @@ impl Owner {
         if self.is_current_mm() {
             return f();
         }
+        self.with_others_memory(f)
+    }
+
+    #[inline(never)] // Virtual machines use their own.
+    fn with_others_memory(&self, f: impl FnOnce() -> Result) -> Result {
         let mm = self.memory().ok_or(EPERM)?;
         if kernel::current!().mm().is_some() {
             return Err(EFAULT);

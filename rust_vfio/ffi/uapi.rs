@@ -72,7 +72,7 @@ impl UserAddr {
     /// # Safety
     ///
     /// `to` must be valid for writing so many bytes.
-    unsafe fn copy_to(self, to: *mut u8, len: usize) -> Result {
+    pub(super) unsafe fn copy_to(self, to: *mut u8, len: usize) -> Result {
         let from = core::ptr::without_provenance(self.0);
         // SAFETY: By the contract of this function; the function checks the user address.
         match unsafe { bindings::copy_from_user(to.cast(), from, len) } {

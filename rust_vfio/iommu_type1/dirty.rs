@@ -84,6 +84,7 @@ impl Mapping {
 
     /// Notes that the pages with the addresses from `first` to `last`, both included, are dirty.
     /// `range` is all of the mapping's addresses.
+    #[inline(never)] // Most callers have nothing to note.
     pub(super) fn mark_dirty(
         &mut self,
         range: IovaRange,

@@ -117,6 +117,16 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
+    /// Writes what was collected if there is no room for another word.
+    fn make_room(&mut self) -> Result {
+        if self.len == BUFFER {
+            self.flush()?;
+            self.start += 1;
+            self.len = 0;
+        }
+        Ok(())
+    }
+
     /// Adds the bits of a mapping with the addresses `range`.
     ///
     /// # Errors
@@ -140,13 +150,18 @@ impl<'a> Report<'a> {
             }
             mask => self.user_word(place.word)?.read::<u64>()? & mask,
         };
+        if let Some(word) = place.only_word(bits) {
+            self.make_room()?;
+            if let Some(slot) = self.buffer.get_mut(self.len) {
+                *slot = word | below;
+            }
+            self.len += 1;
+            self.used = true;
+            return Ok(());
+        }
         let mut index = 0;
         while index < place.words() {
-            if self.len == BUFFER {
-                self.flush()?;
-                self.start += 1;
-                self.len = 0;
-            }
+            self.make_room()?;
             let rest = usize::try_from(place.words() - index).unwrap_or(usize::MAX);
             let len = rest.min(BUFFER - self.len);
             let Some(words) = self.buffer.get_mut(self.len..self.len + len) else {

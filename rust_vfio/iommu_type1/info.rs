@@ -19,18 +19,25 @@ use super::Type1;
 
 /// Answers CHECK_EXTENSION. Before the type of a container is set there is no `type1` to ask.
 pub(super) fn check_extension(type1: Option<&Type1>, what: usize) -> isize {
-    let yes = match what {
-        extension::TYPE1 | extension::TYPE1_V2 | extension::UNMAP_ALL => true,
-        extension::DMA_CC => {
-            type1.is_some_and(|type1| type1.state.lock().domains.all_enforce_coherency())
-        }
-        extension::UPDATE_VADDR => type1.is_some_and(|type1| type1.state.lock().can_move_memory()),
-        _ => false,
+    let yes = match (what, type1) {
+        (extension::TYPE1 | extension::TYPE1_V2 | extension::UNMAP_ALL, _) => true,
+        (_, Some(type1)) => type1.has_extension(what),
+        (_, None) => false,
     };
     isize::from(yes)
 }
 
 impl Type1 {
+    /// Whether the container has an extension that depends on what is in it.
+    #[inline(never)] // As `get_info`.
+    fn has_extension(&self, what: usize) -> bool {
+        match what {
+            extension::DMA_CC => self.state.lock().domains.all_enforce_coherency(),
+            extension::UPDATE_VADDR => self.state.lock().can_move_memory(),
+            _ => false,
+        }
+    }
+
     /// GET_INFO: page sizes, and a chain of capabilities if the user made room for it.
     ///
     /// # Errors

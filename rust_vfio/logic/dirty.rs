@@ -106,6 +106,16 @@ impl Place {
         (u64::from(self.shift) + self.count).div_ceil(WORD)
     }
 
+    /// The bits, if they are all in one word.
+    pub fn only_word(self, bits: Bits<'_>) -> Option<u64> {
+        let last = u64::from(self.shift) + self.count.checked_sub(1)?;
+        if last >= WORD {
+            return None;
+        }
+        let mask = u64::MAX >> (WORD - self.count) << self.shift;
+        Some(bits.word(0) << self.shift & mask)
+    }
+
     /// Writes word `index` of `bits` and those behind it to `out`, not yet trimmed.
     pub fn copy(self, bits: Bits<'_>, index: u64, out: &mut [u64]) {
         for (word, index) in out.iter_mut().zip(index..) {
@@ -188,6 +198,11 @@ mod tests {
         assert_eq!(filled(place, Bits::Some(&[0x81])), [1 << 60, 8]);
         assert_eq!(filled(place, Bits::Some(&[])), [0, 0]);
         assert_eq!(filled(place, Bits::None), [0, 0]);
+        assert_eq!(place.only_word(Bits::All), None);
+
+        let part = Place::new(Iova::new(0), mapping(61, 3), 0x1000).unwrap();
+        assert_eq!(part.only_word(Bits::All), Some(7 << 61));
+        assert_eq!(part.only_word(Bits::Some(&[0xfd])), Some(5 << 61));
 
         let whole = Place::new(Iova::new(64 << 12), mapping(128, 128), 0x1000).unwrap();
         assert_eq!((whole.word, whole.words()), (1, 2));

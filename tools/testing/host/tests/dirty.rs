@@ -110,6 +110,10 @@ proptest! {
                 place.trim(index, words);
             }
             words[0] |= kept;
+            if let Some(word) = place.only_word(bits) {
+                prop_assert_eq!(place.words(), 1);
+                prop_assert_eq!(words[0], word | kept);
+            }
             for bit in 0..*pages {
                 model[(page + bit) as usize] = known.dirty(bit as usize);
             }
