@@ -4,7 +4,7 @@
 //! The C backend takes two locks in both orders when it tells drivers, so two
 //! threads that unmap pinned memory at the same time can stop it for ever.
 //! Rows that may run on it unmap in one thread only. It also stops the machine
-//! after ten notifications in vain.
+//! after eleven notifications in vain.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
