@@ -245,6 +245,30 @@ impl Memory {
         unsafe { rustix::mm::mprotect(self.at(offset, len).cast(), len, flags) }
     }
 
+    /// Gives all of it a protection key with which the calling thread may do
+    /// nothing. The key stays allocated. `ENOSPC` or `EINVAL` without such keys.
+    pub fn lock_with_key(&self) -> Result<()> {
+        const DISABLE_ACCESS: libc::c_ulong = 1;
+        let check = |value: libc::c_long| match value {
+            -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+            value => Ok(value),
+        };
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        let start = self.start.as_ptr();
+        // SAFETY: The range is ours. Later copies fault, which is no unsoundness.
+        unsafe {
+            let key = check(libc::syscall(libc::SYS_pkey_alloc, 0, DISABLE_ACCESS))?;
+            check(libc::syscall(
+                libc::SYS_pkey_mprotect,
+                start,
+                self.len,
+                prot,
+                key,
+            ))?;
+        }
+        Ok(())
+    }
+
     fn advise(&self, advice: Advice) -> Result<()> {
         // SAFETY: The range is ours, and the advice changes no content.
         match unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.len, advice) } {

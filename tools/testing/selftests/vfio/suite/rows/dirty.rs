@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which pages devices wrote to: rows F132, F134, F135, R-16 and R-17.
+//! Which pages devices wrote to: rows F132, F134, F135, R-16, R-17 and R-62.
 //!
 //! The C backend shifts the bits of a mapping where they are kept if the mapping
 //! does not begin with a word of the bitmap. What it reports of that mapping
@@ -15,7 +15,7 @@ use crate::{
     check::{fails, Books},
     emulated::{touched, By, BOTH, READ},
     fixture::{abi, Device, Fixture},
-    harness::{rows, Row, TestResult},
+    harness::{rows, Holds, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -29,6 +29,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F135_leaving_dirties_all,
     R16_copies_dirty_each_page,
     R17_groups_come_and_go_while_tracking,
+    R62_copies_dirty_pages_before_a_fault.holds(Holds::OnlyRustType1),
 ];
 
 const PAGE64: u64 = PAGE as u64;
@@ -391,5 +392,26 @@ fn R16_copies_dirty_each_page() -> TestResult {
     let end = IOVA + 192 * PAGE64 - 10;
     fails(target.dma_write(end, &[9; 20], By::Caller), Errno::INVAL);
     assert_eq!(container.dirty(IOVA, 192)?, [191]);
+    Ok(())
+}
+
+fn R62_copies_dirty_pages_before_a_fault() -> TestResult {
+    let fixture = Fixture::open()?;
+    let target = fixture.device()?;
+    let session = target.open(uapi::TYPE1v2_IOMMU)?;
+    let container = &session.container;
+    let memory = touched(8)?;
+    container.map(&memory, IOVA)?;
+    memory.protect(2 * PAGE, PAGE, 0)?;
+    container.dirty_start()?;
+    for by in [By::Caller, By::Kthread] {
+        fails(target.dma_write(IOVA, &[9; 3 * PAGE], by), Errno::FAULT);
+        assert_eq!(memory.read(PAGE, 1), [9], "{by:?}");
+        let dirty = container.dirty(IOVA, 8)?;
+        assert!(dirty.starts_with(&[0, 1]), "{by:?}: {dirty:?}");
+        // At most what was to be written.
+        assert!(dirty.iter().all(|page| *page < 3), "{by:?}: {dirty:?}");
+        memory.write(PAGE, &[0]);
+    }
     Ok(())
 }

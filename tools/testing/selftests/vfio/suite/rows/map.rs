@@ -21,7 +21,7 @@ use vfio_selftests::{
 use crate::{
     bench,
     check::{fails, fails_in, pinned_pages},
-    harness::{rows, Row, TestResult},
+    harness::{rows, skip, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -35,6 +35,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F104_map_memlock,
     F104_map_privileged,
     F105_map_bad_vaddr,
+    F105_protection_keys_are_for_programs,
     R02_wrapping_changes_nothing,
     R03_many_small_mappings.limit(240),
     R06_no_page_behind_the_address,
@@ -429,6 +430,24 @@ fn F104_map_privileged() -> TestResult {
     assert_eq!(process::locked()?, before + 32 * PAGE64);
     assert_eq!(container.unmap_all()?, 32 * PAGE64);
     assert_eq!(process::locked()?, before);
+    Ok(())
+}
+
+fn F105_protection_keys_are_for_programs() -> TestResult {
+    let memory = Memory::anonymous(4 * PAGE)?;
+    memory.write(PAGE, b"hello");
+    let copied = Memory::anonymous(PAGE)?;
+    if let Err(Errno::NOSPC | Errno::INVAL | Errno::NOSYS) = memory.lock_with_key() {
+        return skip("this processor has no protection keys");
+    }
+    let open = bench::open()?;
+    let container = &open.session.container;
+    // A device may use what the thread that maps it may not.
+    container.map(&memory, IOVA)?;
+    container.map(&copied, IOVA + 8 * PAGE64)?;
+    copy(&open.session.device, IOVA + PAGE64, IOVA + 8 * PAGE64, 5)?;
+    assert_eq!(copied.read(0, 5), b"hello");
+    assert_eq!(container.unmap_all()?, 5 * PAGE64);
     Ok(())
 }
 
