@@ -83,7 +83,6 @@ static TABLE: Table = Table(bindings::vfio_iommu_driver_ops {
     unregister_device: Some(unregister_device),
     dma_rw: Some(dma_rw),
     group_iommu_domain: Some(group_iommu_domain),
-    ..pin_init::zeroed()
 });
 
 /// The registration with the core. Dropping it ends it.

@@ -65,7 +65,7 @@ impl Listeners {
     }
 
     /// The first one with a serial number of at least `serial`.
-    fn from_serial(&self, serial: u64) -> Option<Arc<Registered>> {
+    fn next_from(&self, serial: u64) -> Option<Arc<Registered>> {
         let next = self.list.iter().find(|entry| entry.serial >= serial)?;
         Some(next.clone())
     }
@@ -123,7 +123,7 @@ impl Type1 {
     pub(super) fn notify(&self, range: IovaRange) {
         let mut serial = 0;
         loop {
-            let Some(entry) = self.state.lock().listeners.from_serial(serial) else {
+            let Some(entry) = self.state.lock().listeners.next_from(serial) else {
                 return;
             };
             serial = entry.serial + 1;
