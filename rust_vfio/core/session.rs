@@ -5,7 +5,7 @@
 //! A [`Session`] holds the module of the bus driver, the way in which the device reaches memory
 //! ([`Backing`]), the virtual machine that KVM named, and the driver's open state. Whoever began it
 //! keeps it until it ends, so that a session ends as it began, whatever happened to the group
-//! meanwhile (contract 3.4 [L], R-38).
+//! meanwhile (contract 3.4, R-38).
 //!
 //! A device has one session at a time, and `open_count` files share it; drivers read that number.
 //! Everything here runs under the lock of the device's set.

@@ -7,7 +7,7 @@
 //! page table it became. What is attached already is replaced.
 //!
 //! Contract section 3.5. Unlike C, an id that cannot be told to the user takes back what was
-//! attached by the same request, and not something else ([L], R-40).
+//! attached by the same request, and not something else (contract row R-40).
 
 use core::mem::offset_of;
 

@@ -3,7 +3,7 @@
 //! BIND_IOMMUFD: opens a device for the file of its node, with an iommufd behind it.
 //!
 //! Contract section 3.5. Unlike C, a file that comes second does not touch the virtual machine that
-//! the device has from the first ([L], R-39).
+//! the device has from the first (contract row R-39).
 
 use kernel::prelude::*;
 

@@ -6,7 +6,7 @@
 //! a table ([`Sessions`]) under its lock. The table says how each device reaches memory, whatever
 //! the group is in by now: a group that was put into an iommufd can leave it while its devices are
 //! open, and then be put into something else. A further file is refused if the two differ
-//! (contract 3.4 [L], R-38).
+//! (contract 3.4, R-38).
 //!
 //! Contract sections 3.2 (GET_DEVICE_FD), 3.4 and 7.2.
 
