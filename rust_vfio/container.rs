@@ -20,26 +20,26 @@ use kernel::{
     sync::{
         Arc,
         ArcBorrow, //
-    },
+    }, //
 };
 
 use crate::{
-    ffi::{
+    kernel::{
         fops::{
             FileOps,
             FopsTable,
             Inode, //
         },
-        group_kind::GroupKind,
         iommu_group::{
             DmaOwner,
             IommuGroup, //
         },
         misc::MiscDev,
         rwsem::RwSem,
-        uapi::UserAddr, //
+        uaccess::UserAddr, //
     },
-    uapi, //
+    uapi::ioctls,
+    views::group_type::GroupType, //
 };
 
 pub(crate) mod backend;
@@ -56,11 +56,11 @@ const VFIO_MINOR: i32 = 196;
 #[pin_data]
 pub(crate) struct Container {
     #[pin]
-    state: RwSem<State>,
+    state: RwSem<ContainerState>,
 }
 
 /// What the lock of a container protects.
-struct State {
+struct ContainerState {
     /// The groups that joined, newest first.
     groups: KVec<Member>,
     /// What translates for them, once the user chose.
@@ -70,15 +70,15 @@ struct State {
 /// A group in a container.
 struct Member {
     group: IommuGroup,
-    kind: GroupKind,
+    kind: GroupType,
     /// The group's DMA belongs to VFIO; not so if the IOMMU is emulated or absent.
     _owner: Option<DmaOwner>,
 }
 
-impl State {
+impl ContainerState {
     /// Which groups the container has. An empty one may take any kind.
     fn noiommu(&self) -> Option<bool> {
-        self.groups.first().map(|m| m.kind == GroupKind::NoIommu)
+        self.groups.first().map(|m| m.kind == GroupType::NoIommu)
     }
 }
 
@@ -86,7 +86,7 @@ impl Container {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             state <- RwSem::new(
-                State {
+                ContainerState {
                     groups: KVec::new(),
                     backend: None,
                 },
@@ -107,15 +107,15 @@ impl Container {
     ///
     /// `EPERM` if groups with and without IOMMU would mix, or if the group's DMA belongs to
     /// somebody else; `EBUSY`, `ENOMEM`, what the backend returned.
-    pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupKind) -> Result {
+    pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupType) -> Result {
         let mut state = self.state.write();
         match state.noiommu() {
-            Some(noiommu) if noiommu != (kind == GroupKind::NoIommu) => return Err(EPERM),
+            Some(noiommu) if noiommu != (kind == GroupType::NoIommu) => return Err(EPERM),
             _ => {}
         }
         let owner = match kind {
-            GroupKind::Iommu => Some(DmaOwner::claim(group, (&raw const *self).addr())?),
-            GroupKind::Emulated | GroupKind::NoIommu => None,
+            GroupType::Iommu => Some(DmaOwner::claim(group, (&raw const *self).addr())?),
+            GroupType::Emulated | GroupType::NoIommu => None,
         };
         state.groups.reserve(1, GFP_KERNEL)?;
         if let Some(backend) = &state.backend {
@@ -163,7 +163,7 @@ impl Container {
     fn check_extension(&self, arg: UserAddr) -> Result<isize> {
         let state = self.state.read();
         match &state.backend {
-            Some(backend) => backend.ioctl(uapi::VFIO_CHECK_EXTENSION, arg),
+            Some(backend) => backend.ioctl(ioctls::VFIO_CHECK_EXTENSION, arg),
             None => backend::check_extension(state.noiommu(), arg),
         }
     }
@@ -215,9 +215,9 @@ impl FileOps for Container {
     #[inline]
     fn ioctl(this: ArcBorrow<'_, Container>, cmd: u32, arg: UserAddr) -> Result<isize> {
         match cmd {
-            uapi::VFIO_GET_API_VERSION => Ok(uapi::VFIO_API_VERSION),
-            uapi::VFIO_CHECK_EXTENSION => this.check_extension(arg),
-            uapi::VFIO_SET_IOMMU => this.set_iommu(arg),
+            ioctls::VFIO_GET_API_VERSION => Ok(ioctls::VFIO_API_VERSION),
+            ioctls::VFIO_CHECK_EXTENSION => this.check_extension(arg),
+            ioctls::VFIO_SET_IOMMU => this.set_iommu(arg),
             _ => this.pass_on(cmd, arg),
         }
     }

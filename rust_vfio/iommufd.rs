@@ -10,41 +10,44 @@
 //!
 //! Corresponds to `drivers/vfio/iommufd.c`; contract sections 4.7 and 7.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 use crate::{
     core::session::Backing,
-    ffi::{
-        device::Device,
+    kernel::{
+        iommu_group::IommuGroup,
         iommufd::{
-            Binding,
-            Context,
-            OwnedContext, //
-        },
+            IommufdCtx,
+            IommufdDevice, //
+        }, //
     },
+    views::device::Device, //
 };
 
 /// A device that its driver bound to a context, for as long as it is open.
-pub(crate) struct Bound {
+pub(crate) struct IommufdBacking {
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     id: u32,
     /// Held for as long as the device is bound.
     #[cfg_attr(not(CONFIG_VFIO_GROUP), expect(dead_code))]
-    context: OwnedContext,
+    ctx: ARef<IommufdCtx>,
 }
 
-impl Bound {
+impl IommufdBacking {
     /// Lets the driver bind the device.
     ///
     /// # Errors
     ///
     /// The driver's errno, which is iommufd's.
-    pub(crate) fn new(device: &Device, context: OwnedContext) -> Result<Self> {
-        let _id = device.driver_bind_iommufd(context.get())?;
+    pub(crate) fn new(device: &Device, ctx: ARef<IommufdCtx>) -> Result<Self> {
+        let _id = device.driver_bind_iommufd(&ctx)?;
         Ok(Self {
             #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
             id: _id,
-            context,
+            ctx,
         })
     }
 
@@ -54,62 +57,69 @@ impl Bound {
         self.id
     }
 
-    /// The context.
+    /// Returns the context.
     #[cfg(CONFIG_VFIO_GROUP)]
-    pub(crate) fn context(&self) -> &OwnedContext {
-        &self.context
+    pub(crate) fn ctx(&self) -> &IommufdCtx {
+        &self.ctx
     }
 }
 
-impl Backing for Bound {
+impl Backing for IommufdBacking {
     fn release(self, device: &Device) {
         device.driver_unbind_iommufd();
     }
 }
 
-/// The context that a device with DMA of its own is bound to.
+/// Returns the context that a device with DMA of its own is bound to.
 #[doc(alias = "vfio_iommufd_device_ictx")]
-pub(crate) fn context(device: &Device) -> Option<Context> {
-    device.iommufd_binding().and_then(Binding::context)
+pub(crate) fn ctx(device: &Device) -> Option<&IommufdCtx> {
+    device.iommufd_device().and_then(IommufdDevice::ctx)
 }
 
-/// The id of the device in `context`.
+/// Returns the id of the device in `ctx`.
 ///
 /// # Errors
 ///
-/// `ENOENT` if not the device but another one of its IOMMU group is bound to the context, `ENODEV`
-/// if none is, `EINVAL` if there is no context and the device is not bound.
+/// - `EINVAL` if there is no context and the device is not bound.
+/// - `ENODEV` if the device is in no IOMMU group, or no device of its group is bound to the context.
+/// - `ENOENT` if not the device but another one of its IOMMU group is bound to the context.
 #[doc(alias = "vfio_iommufd_get_dev_id")]
-pub(crate) fn device_id(device: &Device, context: Option<Context>) -> Result<u32> {
-    if self::context(device) == context {
-        return device.iommufd_binding().map(Binding::id).ok_or(EINVAL);
+pub(crate) fn device_id(device: &Device, ctx: Option<&IommufdCtx>) -> Result<u32> {
+    if self::ctx(device) == ctx {
+        return device.iommufd_device().map(IommufdDevice::id).ok_or(EINVAL);
     }
-    match context {
-        Some(context) if context.has_group_of(device)? => Err(ENOENT),
-        _ => Err(ENODEV),
+    let Some(ctx) = ctx else {
+        return Err(ENODEV);
+    };
+    let group = IommuGroup::of(device.bus_device()).ok_or(ENODEV)?;
+    match ctx.has_group(&group) {
+        true => Err(ENOENT),
+        false => Err(ENODEV),
     }
 }
 
 /// Devices with DMA of their own.
 pub(crate) mod physical {
+    use core::ptr::NonNull;
+
     use kernel::prelude::*;
 
-    use crate::ffi::{
-        device::Device,
-        iommufd::{
-            Binding,
-            Context,
+    use crate::{
+        kernel::iommufd::{
+            IommufdCtx,
+            IommufdDevice,
             Pasid,
             NO_PASID, //
         },
+        views::device::Device, //
     };
 
     /// What the device is bound with; warns if it is not.
-    fn binding(device: &Device) -> Option<Binding> {
+    fn bound(device: &Device) -> Option<&IommufdDevice> {
         device.assert_set_locked();
-        let binding = device.iommufd_binding();
-        kernel::warn_on!(binding.is_none());
-        binding
+        let bound = device.iommufd_device();
+        kernel::warn_on!(bound.is_none());
+        bound
     }
 
     /// Binds the device, and returns its id in the context.
@@ -118,29 +128,30 @@ pub(crate) mod physical {
     ///
     /// iommufd's errno.
     #[doc(alias = "vfio_iommufd_physical_bind")]
-    pub(crate) fn bind(device: &Device, context: Context) -> Result<u32> {
-        let (binding, id) = Binding::new(device, context)?;
-        device.set_iommufd_binding(Some(binding));
+    pub(crate) fn bind(device: &Device, ctx: &IommufdCtx) -> Result<u32> {
+        let (bound, id) = IommufdDevice::bind(device.bus_device(), ctx)?;
+        device.set_iommufd_device(Some(bound));
         Ok(id)
     }
 
     /// Detaches whatever is attached, and undoes [`bind`].
     #[doc(alias = "vfio_iommufd_physical_unbind")]
     pub(crate) fn unbind(device: &Device) {
-        let Some(binding) = binding(device) else {
+        let Some(bound) = bound(device) else {
             return;
         };
         while let Some(pasid) = device.next_pasid(0) {
-            binding.detach(pasid);
+            bound.detach(pasid);
             device.remove_pasid(pasid);
         }
         if device.is_iommufd_attached() {
-            binding.detach(NO_PASID);
+            bound.detach(NO_PASID);
             device.set_iommufd_attached(false);
         }
-        device.set_iommufd_binding(None);
+        let bound = NonNull::from(bound);
+        device.set_iommufd_device(None);
         // SAFETY: Nothing is attached any more, and the device has forgotten the binding.
-        unsafe { binding.unbind() };
+        unsafe { IommufdDevice::unbind(bound) };
     }
 
     /// Attaches what has the id `*pt`, in place of what is attached.
@@ -151,11 +162,11 @@ pub(crate) mod physical {
     /// changed.
     #[doc(alias = "vfio_iommufd_physical_attach_ioas")]
     pub(crate) fn attach(device: &Device, pt: &mut u32) -> Result {
-        let binding = binding(device).ok_or(EINVAL)?;
+        let bound = bound(device).ok_or(EINVAL)?;
         if device.is_iommufd_attached() {
-            return binding.replace(NO_PASID, pt);
+            return bound.replace(NO_PASID, pt);
         }
-        binding.attach(NO_PASID, pt)?;
+        bound.attach(NO_PASID, pt)?;
         device.set_iommufd_attached(true);
         Ok(())
     }
@@ -163,8 +174,8 @@ pub(crate) mod physical {
     /// Detaches what is attached, if anything is.
     #[doc(alias = "vfio_iommufd_physical_detach_ioas")]
     pub(crate) fn detach(device: &Device) {
-        if let Some(binding) = binding(device).filter(|_| device.is_iommufd_attached()) {
-            binding.detach(NO_PASID);
+        if let Some(bound) = bound(device).filter(|_| device.is_iommufd_attached()) {
+            bound.detach(NO_PASID);
             device.set_iommufd_attached(false);
         }
     }
@@ -176,13 +187,13 @@ pub(crate) mod physical {
     /// As for [`attach`]; `ENOMEM`, `ENOSPC` for a number that is no PASID.
     #[doc(alias = "vfio_iommufd_physical_pasid_attach_ioas")]
     pub(crate) fn attach_pasid(device: &Device, pasid: Pasid, pt: &mut u32) -> Result {
-        let binding = binding(device).ok_or(EINVAL)?;
+        let bound = bound(device).ok_or(EINVAL)?;
         if is_attached(device, pasid) {
-            return binding.replace(pasid, pt);
+            return bound.replace(pasid, pt);
         }
         // Noted first, since that may fail and detaching cannot be followed by a failure.
         device.add_pasid(pasid)?;
-        binding
+        bound
             .attach(pasid, pt)
             .inspect_err(|_| device.remove_pasid(pasid))
     }
@@ -190,8 +201,8 @@ pub(crate) mod physical {
     /// Detaches what is attached for a PASID, if anything is.
     #[doc(alias = "vfio_iommufd_physical_pasid_detach_ioas")]
     pub(crate) fn detach_pasid(device: &Device, pasid: Pasid) {
-        if let Some(binding) = binding(device).filter(|_| is_attached(device, pasid)) {
-            binding.detach(pasid);
+        if let Some(bound) = bound(device).filter(|_| is_attached(device, pasid)) {
+            bound.detach(pasid);
             device.remove_pasid(pasid);
         }
     }
@@ -205,12 +216,12 @@ pub(crate) mod physical {
 pub(crate) mod emulated {
     use kernel::prelude::*;
 
-    use crate::ffi::{
-        device::Device,
-        iommufd::{
-            Access,
-            Context, //
+    use crate::{
+        kernel::iommufd::{
+            IommufdAccess,
+            IommufdCtx, //
         },
+        views::device::Device, //
     };
 
     /// Binds the device, and returns its id in the context.
@@ -219,9 +230,9 @@ pub(crate) mod emulated {
     ///
     /// iommufd's errno.
     #[doc(alias = "vfio_iommufd_emulated_bind")]
-    pub(crate) fn bind(device: &Device, context: Context) -> Result<u32> {
+    pub(crate) fn bind(device: &Device, ctx: &IommufdCtx) -> Result<u32> {
         device.assert_set_locked();
-        let (access, id) = Access::new(device, context)?;
+        let (access, id) = device.create_iommufd_access(ctx)?;
         device.set_iommufd_access(Some(access));
         Ok(id)
     }
@@ -233,7 +244,7 @@ pub(crate) mod emulated {
         device.assert_set_locked();
         if let Some(access) = device.iommufd_access() {
             // SAFETY: The device forgets the access before somebody else gets the lock of its set.
-            unsafe { access.destroy() };
+            unsafe { IommufdAccess::destroy(access.into()) };
             device.set_iommufd_attached(false);
             device.set_iommufd_access(None);
         }

@@ -23,27 +23,25 @@ use kernel::{
 };
 
 use crate::{
-    core::features::Call,
-    ffi::{
-        device::Device,
-        feature_structs::{
-            MigDataSize,
-            MigState,
-            Migration, //
-        }, //
-    },
+    core::feature_call::FeatureCall,
     logic::{
         features::{
-            Access,
-            Operation, //
+            Operation,
+            SupportedOps, //
         },
         fsm::{
             self,
             Abilities,
-            Refusal,
-            State, //
+            MigrationState,
+            Refusal, //
         }, //
     },
+    uapi::feature::{
+        MigDataSize,
+        MigState,
+        Migration, //
+    },
+    views::device::Device, //
 };
 
 pub(crate) mod logging;
@@ -56,11 +54,11 @@ const NO_FILE: i32 = -1;
 /// # Errors
 ///
 /// `ENOTTY` if the device cannot be migrated, `EINVAL`, `EFAULT`.
-pub(crate) fn get_flags(device: &Device, call: &Call) -> Result {
+pub(crate) fn get_flags(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_migrate() {
         return Err(ENOTTY);
     }
-    match call.check(Access::Get, size_of::<Migration>())? {
+    match call.check(SupportedOps::Get, size_of::<Migration>())? {
         Operation::Nothing => Ok(()),
         Operation::Get | Operation::Set => call.data().write(&Migration {
             flags: u64::from(device.migration_flags()),
@@ -74,11 +72,11 @@ pub(crate) fn get_flags(device: &Device, call: &Call) -> Result {
 ///
 /// `ENOTTY` if the device cannot be migrated, `EINVAL`, `EFAULT`, `EMFILE`, what the driver
 /// returned. A state that was reached is kept even if its file could not be handed out.
-pub(crate) fn state(device: &Device, call: &Call) -> Result {
+pub(crate) fn state(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_migrate() {
         return Err(ENOTTY);
     }
-    let operation = call.check(Access::GetOrSet, size_of::<MigState>())?;
+    let operation = call.check(SupportedOps::GetOrSet, size_of::<MigState>())?;
     if operation == Operation::Nothing {
         return Ok(());
     }
@@ -100,7 +98,7 @@ pub(crate) fn state(device: &Device, call: &Call) -> Result {
 }
 
 /// Gives the caller a file descriptor for the file.
-fn hand_out(call: &Call, mut state: MigState, file: ARef<File>) -> Result {
+fn hand_out(call: &FeatureCall, mut state: MigState, file: ARef<File>) -> Result {
     let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?;
     state.data_fd = i32::try_from(fd.reserved_fd())?;
     // The last step that can fail: an installed descriptor cannot be taken back.
@@ -114,11 +112,11 @@ fn hand_out(call: &Call, mut state: MigState, file: ARef<File>) -> Result {
 /// # Errors
 ///
 /// `ENOTTY` if the device cannot be migrated, `EINVAL`, `EFAULT`, what the driver returned.
-pub(crate) fn data_size(device: &Device, call: &Call) -> Result {
+pub(crate) fn data_size(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_migrate() {
         return Err(ENOTTY);
     }
-    match call.check(Access::Get, size_of::<MigDataSize>())? {
+    match call.check(SupportedOps::Get, size_of::<MigDataSize>())? {
         Operation::Nothing => Ok(()),
         Operation::Get | Operation::Set => call.data().write(&MigDataSize {
             stop_copy_length: u64::try_from(device.migration_data_size()?)?,
@@ -132,11 +130,11 @@ pub(crate) fn data_size(device: &Device, call: &Call) -> Result {
 /// # Errors
 ///
 /// `EINVAL`, also if the device cannot pre-copy.
-pub(crate) fn opt_in_to_precopy_info_v2(device: &Device, call: &Call) -> Result {
+pub(crate) fn opt_in_to_precopy_info_v2(device: &Device, call: &FeatureCall) -> Result {
     if !abilities(device).contains(Abilities::PRE_COPY) {
         return Err(EINVAL);
     }
-    if call.check(Access::Set, 0)? == Operation::Set {
+    if call.check(SupportedOps::Set, 0)? == Operation::Set {
         device.opt_in_to_precopy_info_v2();
     }
     Ok(())
@@ -155,7 +153,11 @@ pub(crate) fn abilities(device: &Device) -> Abilities {
 /// [`Refusal`], with a kernel warning if the driver claims to be in a state that its device does
 /// not have.
 #[doc(alias = "vfio_mig_get_next_state")]
-pub(crate) fn next_state(device: &Device, current: u32, wanted: u32) -> Result<State, Refusal> {
+pub(crate) fn next_state(
+    device: &Device,
+    current: u32,
+    wanted: u32,
+) -> Result<MigrationState, Refusal> {
     let next = fsm::next(abilities(device), current, wanted);
     kernel::warn_on!(next == Err(Refusal::ImpossibleCurrent));
     next

@@ -11,12 +11,11 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 
+#[cfg(CONFIG_VFIO_GROUP)]
+use crate::views::group_type::GroupType;
 use crate::{
-    ffi::{
-        device::Device,
-        task, //
-    },
-    group, //
+    kernel::task,
+    views::device::Device, //
 };
 
 /// The module parameter `enable_unsafe_noiommu_mode`, which C declares and sysfs writes.
@@ -33,9 +32,18 @@ pub(crate) fn is_enabled() -> bool {
     false
 }
 
-/// Whether no IOMMU is in front of the device, which has a group already.
-pub(crate) fn is_device(device: &Device) -> bool {
-    group::is_noiommu(device) || (cfg!(CONFIG_IOMMUFD_NOIOMMU) && device.is_marked_noiommu())
+/// Checks that the caller may use a group of this kind: one whose DMA nothing translates needs
+/// `CAP_SYS_RAWIO`.
+///
+/// # Errors
+///
+/// `EPERM`.
+#[cfg(CONFIG_VFIO_GROUP)]
+pub(crate) fn check_rawio(kind: GroupType) -> Result {
+    match kind {
+        GroupType::NoIommu if !task::capable_rawio() => Err(EPERM),
+        _ => Ok(()),
+    }
 }
 
 /// Tells the world that such a device was handed out.

@@ -2,44 +2,33 @@
 
 //! Crate root of `vfio_iommu_type1.ko`, the IOMMU backend of VFIO containers.
 //!
-//! The backend meets the core at one place, a table of operations ([`iommu_type1::abi`]), so it
-//! also works with the core that is written in C, and the C backend with ours. Layers, from the
-//! bottom: `ffi` (safe wrappers, the only ones that name the raw bindings), `logic` (pure rules,
-//! tested on the host), `iommu_type1`.
+//! The backend meets the core at one place, a table of operations ([`iommu_type1::exports`]), so it
+//! also works with the core that is written in C, and the C backend with ours. What it consists of
+//! is in [`iommu_type1`]; it shares [`kernel`](crate::kernel) and [`uapi`] with `vfio.ko`.
 
-use kernel::prelude::*;
+use ::kernel::prelude::*;
 
-mod ffi {
-    //! Safe wrappers of the kernel's C API, as far as this module needs them.
+mod bindings;
+mod iommu_type1;
 
-    pub(crate) mod bindings;
-    pub(crate) mod driver_buffers;
-    pub(crate) mod hugetlb;
+// The name hides the crate of the same name in this file only.
+mod kernel {
+    //! Safe wrappers of the kernel's C API that the kernel crate does not have.
+
     pub(crate) mod iommu;
     pub(crate) mod mm;
+    pub(crate) mod pages;
     pub(crate) mod pfnmap;
-    pub(crate) mod pin;
-    pub(crate) mod type1_uapi;
-    // Shared with `vfio.ko`, which needs more of it.
-    #[allow(dead_code)]
-    pub(crate) mod uapi;
-    pub(crate) mod unmap_listener;
+    #[allow(dead_code, reason = "`vfio.ko` needs more of it")]
+    pub(crate) mod uaccess;
 }
 
-// The host crate makes these modules public; here nobody outside sees them.
-#[allow(unreachable_pub)]
-mod logic {
-    //! Rules that need no kernel.
+mod uapi {
+    //! The ABI of user space.
 
-    pub(crate) mod account;
-    pub(crate) mod dirty;
-    pub(crate) mod iova_ranges;
-    pub(crate) mod runs;
-    pub(crate) mod units;
-    pub(crate) mod unmap_plan;
+    #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
+    pub(crate) mod ioctls;
 }
-
-mod iommu_type1;
 
 module! {
     type: Type1Module,
@@ -52,13 +41,13 @@ module! {
 /// The loaded module.
 struct Type1Module {
     /// Ends when the module is unloaded.
-    _registration: iommu_type1::abi::Registration,
+    _registration: iommu_type1::exports::Registration,
 }
 
-impl kernel::Module for Type1Module {
+impl ::kernel::Module for Type1Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         Ok(Type1Module {
-            _registration: iommu_type1::abi::Registration::new()?,
+            _registration: iommu_type1::exports::Registration::new()?,
         })
     }
 }

@@ -2,16 +2,7 @@
 
 //! Crate root of `vfio.ko`: what the module consists of, and the order in which it comes and goes.
 //!
-//! Layers, lower ones first; a layer uses those below it:
-//!
-//! * `ffi`: safe wrappers of C objects and functions, the only place with raw bindings but for the
-//!   C ABI border; `logic`: pure computation that is tested on the host.
-//! * `core`: devices, their sets, sessions and files; `container`: address spaces and what
-//!   translates for them.
-//! * `iommufd`: what drivers need to bind devices to iommufd.
-//! * `group`: what user space opens, puts into containers and takes devices from; `device_cdev`:
-//!   devices that it opens directly.
-//! * `abi`: the functions that C modules call.
+//! The layers are in `docs/architecture.md`, section 2, and `make layers` checks them.
 //!
 //! Lock order, outer first (contract 2.2):
 //!
@@ -19,13 +10,13 @@
 //! group::registry::REGISTRY
 //!   group.state
 //!     device set lock        (drivers' open_device and close_device run under it)
-//!       group.kvm, group.active, node_file.kvm        (spinlocks)
+//!       group.kvm, group.active, cdev_file.kvm        (spinlocks)
 //!       iommufd's own locks
 //!     container.state
 //!       container::backend::DRIVERS
 //!         the backend's own locks
 //!   group.devices            (drivers' match runs under it; KVM's lock may be held outside)
-//! node_file.binding          (outside group.state; only BIND waits for it)
+//! cdev_file.binding          (outside group.state; only BIND waits for it)
 //! core::device_set::SETS     (inside everything, holds nothing)
 //!
 //! lock of an eventfd's wait queue
@@ -36,29 +27,29 @@
 //! No lock is held while a driver handles read, write, ioctl, mmap or a feature, nor while a
 //! backend handles an ioctl.
 
-use kernel::prelude::*;
+use ::kernel::prelude::*;
 
-mod abi;
+mod bindings;
 #[cfg(CONFIG_VFIO_CONTAINER)]
 mod container;
-// The name hides the library of the same name in this file only.
+// The names of this module and of `kernel` hide the crates of the same names in this file only.
 mod core;
+mod debugfs;
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 mod device_cdev;
+mod device_ioctl;
+mod exports;
 #[cfg(CONFIG_VFIO_GROUP)]
 mod group;
 #[cfg(not(CONFIG_VFIO_GROUP))]
-#[path = "no_group.rs"]
+#[path = "group/absent.rs"]
 mod group;
 #[cfg(CONFIG_IOMMUFD)]
 mod iommufd;
 mod migration;
 mod noiommu;
-#[cfg_attr(
-    not(all(CONFIG_VFIO_GROUP, CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV)),
-    allow(dead_code, unused_imports)
-)]
-mod uapi;
+mod registration;
+mod user_memory;
 #[cfg(CONFIG_VFIO_VIRQFD)]
 mod virqfd;
 
@@ -67,49 +58,49 @@ mod virqfd;
     not(all(CONFIG_VFIO_GROUP, CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV)),
     allow(dead_code, unused_imports)
 )]
-mod ffi {
-    pub(crate) mod bindings;
+mod kernel {
+    //! Safe wrappers of the kernel's C API that the kernel crate does not have.
+
     pub(crate) mod chardev;
     #[cfg(CONFIG_VFIO_DEBUGFS)]
     pub(crate) mod debugfs;
+    #[cfg(any(CONFIG_VFIO_DEBUGFS, CONFIG_VFIO_GROUP, CONFIG_IOMMUFD, CONFIG_PM))]
     pub(crate) mod device;
-    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
-    pub(crate) mod device_node;
-    pub(crate) mod device_set;
-    #[cfg(CONFIG_IOMMUFD)]
-    pub(crate) mod driver_iommufd;
-    pub(crate) mod driver_ops;
-    #[cfg(CONFIG_VFIO_VIRQFD)]
-    pub(crate) mod eventfd;
-    pub(crate) mod feature_structs;
     pub(crate) mod file;
     pub(crate) mod fops;
-    pub(crate) mod group_kind;
     pub(crate) mod ida;
-    pub(crate) mod info_cap;
     pub(crate) mod interval_tree;
-    #[cfg(CONFIG_VFIO_CONTAINER)]
-    pub(crate) mod iommu_driver;
-    #[cfg(CONFIG_VFIO_GROUP)]
+    #[cfg(any(CONFIG_VFIO_GROUP, CONFIG_IOMMUFD))]
     pub(crate) mod iommu_group;
     #[cfg(CONFIG_IOMMUFD)]
     pub(crate) mod iommufd;
     pub(crate) mod iova_bitmap;
     pub(crate) mod kvm;
-    pub(crate) mod migration_ops;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod misc;
-    pub(crate) mod pseudo_fs;
+    pub(crate) mod module;
+    pub(crate) mod pm_runtime;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod rwsem;
     #[cfg(CONFIG_KVM)]
     pub(crate) mod symbol;
     pub(crate) mod task;
-    pub(crate) mod uapi;
-    pub(crate) mod uapi_structs;
-    pub(crate) mod user_dma;
+    pub(crate) mod uaccess;
     #[cfg(CONFIG_VFIO_VIRQFD)]
     pub(crate) mod work;
+}
+
+#[cfg_attr(
+    not(all(CONFIG_VFIO_GROUP, CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV)),
+    allow(dead_code, unused_imports)
+)]
+mod uapi {
+    //! The ABI of user space.
+
+    pub(crate) mod feature;
+    #[allow(dead_code, reason = "`vfio_iommu_type1.ko` needs the rest of it")]
+    pub(crate) mod ioctls;
+    pub(crate) mod structs;
 }
 
 #[expect(
@@ -117,6 +108,9 @@ mod ffi {
     reason = "the host tests use the same files as a library"
 )]
 mod logic {
+    //! Rules that need no kernel.
+    #![forbid(unsafe_code)]
+
     pub(crate) mod argsz;
     pub(crate) mod caps;
     pub(crate) mod combine;
@@ -124,6 +118,38 @@ mod logic {
     pub(crate) mod fsm;
     pub(crate) mod irqs;
     pub(crate) mod logging;
+}
+
+#[cfg_attr(
+    not(all(CONFIG_VFIO_GROUP, CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV)),
+    allow(dead_code, unused_imports)
+)]
+mod views {
+    //! Views of the C structures that VFIO shares with C drivers and IOMMU backends.
+
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    pub(crate) mod cdev;
+    #[cfg(CONFIG_VFIO_DEBUGFS)]
+    pub(crate) mod debugfs;
+    pub(crate) mod device;
+    pub(crate) mod device_set;
+    #[cfg(CONFIG_IOMMUFD)]
+    pub(crate) mod driver_iommufd;
+    pub(crate) mod driver_ops;
+    pub(crate) mod file;
+    pub(crate) mod group_type;
+    pub(crate) mod info_cap;
+    pub(crate) mod inode;
+    #[cfg(CONFIG_VFIO_CONTAINER)]
+    pub(crate) mod iommu_driver;
+    #[cfg(CONFIG_IOMMUFD)]
+    pub(crate) mod iommufd;
+    #[cfg(CONFIG_KVM)]
+    pub(crate) mod kvm;
+    pub(crate) mod migration_ops;
+    pub(crate) mod user_dma;
+    #[cfg(CONFIG_VFIO_VIRQFD)]
+    pub(crate) mod virqfd;
 }
 
 module! {
@@ -138,21 +164,24 @@ module! {
 /// space can reach, last what everything else is built on.
 struct VfioModule {
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    _container_node: Pin<KBox<ffi::misc::MiscDev>>,
+    _container_node: Pin<KBox<kernel::misc::MiscDev>>,
+    _debugfs: debugfs::Root,
+    #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    _cdevs: device_cdev::CdevRegion,
     _devices: core::Devices,
     #[cfg(CONFIG_VFIO_VIRQFD)]
     _virqfds: virqfd::Virqfds,
     _groups: group::Groups,
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    _backends: container::backend::Registry,
+    _backends: container::backend::BackendRegistry,
 }
 
-impl kernel::Module for VfioModule {
+impl ::kernel::Module for VfioModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         // SAFETY: This is the module's init function, which runs once, and no other module can
         // call this one before it returns; fields are dropped when no other module uses this one.
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        let backends = unsafe { container::backend::Registry::init() };
+        let backends = unsafe { container::backend::BackendRegistry::init() };
         // SAFETY: As above.
         let groups = unsafe { group::Groups::init()? };
         // SAFETY: As above.
@@ -160,6 +189,9 @@ impl kernel::Module for VfioModule {
         let virqfds = unsafe { virqfd::init()? };
         // SAFETY: As above.
         let devices = unsafe { core::Devices::init()? };
+        #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+        let cdevs = device_cdev::CdevRegion::init()?;
+        let debugfs = debugfs::create_root();
         // User space can open the node as soon as it is there, so it comes last.
         #[cfg(CONFIG_VFIO_CONTAINER)]
         let container_node = container::register()?;
@@ -167,6 +199,9 @@ impl kernel::Module for VfioModule {
         Ok(Self {
             #[cfg(CONFIG_VFIO_CONTAINER)]
             _container_node: container_node,
+            _debugfs: debugfs,
+            #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+            _cdevs: cdevs,
             _devices: devices,
             #[cfg(CONFIG_VFIO_VIRQFD)]
             _virqfds: virqfds,

@@ -18,20 +18,22 @@ use kernel::{
     sync::SetOnce, //
 };
 
-use crate::ffi::{
-    eventfd::{
+use crate::{
+    kernel::{
+        file::fget,
+        work::{
+            CleanupQueue,
+            Queue, //
+        }, //
+    },
+    views::virqfd::{
         Callbacks,
         Events,
         OwnedVirqfd,
         Slot,
         Slots,
         Virqfd, //
-    },
-    file::fget,
-    work::{
-        CleanupQueue,
-        Queue, //
-    },
+    }, //
 };
 
 /// What [`static@SLOTS`] protects.

@@ -13,30 +13,32 @@ use kernel::{
 };
 
 use crate::{
-    ffi::{
+    kernel::{
+        iommu_group::IommuGroup,
+        task,
+        uaccess::UserAddr, //
+    },
+    noiommu,
+    uapi::ioctls,
+    views::{
         device::Device,
-        group_kind::GroupKind,
+        group_type::GroupType,
         iommu_driver::{
             BackendState,
             IommuDriver, //
-        },
-        iommu_group::IommuGroup,
-        task,
-        uapi::UserAddr, //
-    },
-    noiommu,
-    uapi, //
+        }, //
+    }, //
 };
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Registry::init`, before the first backend or container.
+    // SAFETY: Initialised by `BackendRegistry::init`, before the first backend or container.
     unsafe(uninit) static DRIVERS: Mutex<KVec<IommuDriver>> = KVec::new();
 }
 
 /// The registry of backends; dropping it frees it.
-pub(crate) struct Registry(());
+pub(crate) struct BackendRegistry(());
 
-impl Registry {
+impl BackendRegistry {
     /// Makes the registry usable.
     ///
     /// # Safety
@@ -49,7 +51,7 @@ impl Registry {
     }
 }
 
-impl Drop for Registry {
+impl Drop for BackendRegistry {
     fn drop(&mut self) {
         drop(core::mem::take(&mut *DRIVERS.lock()));
     }
@@ -92,13 +94,13 @@ impl Backend {
     pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
         match self {
             Self::Driver(state) => state.ioctl(cmd, arg),
-            Self::NoIommu if cmd == uapi::VFIO_CHECK_EXTENSION => Ok(noiommu_extension(arg)),
+            Self::NoIommu if cmd == ioctls::VFIO_CHECK_EXTENSION => Ok(noiommu_extension(arg)),
             Self::NoIommu => Err(ENOTTY),
         }
     }
 
     /// Lets a group's DMA through.
-    pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupKind) -> Result {
+    pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result {
         match self {
             Self::Driver(state) => state.attach_group(group, kind),
             Self::NoIommu => Ok(()),
@@ -141,7 +143,7 @@ impl Backend {
 
 /// What a container without IOMMU says to CHECK_EXTENSION. The parameter is read as it is now.
 fn noiommu_extension(arg: UserAddr) -> isize {
-    (noiommu::is_enabled() && arg.get() == uapi::VFIO_NOIOMMU_IOMMU).into()
+    (noiommu::is_enabled() && arg.get() == ioctls::VFIO_NOIOMMU_IOMMU).into()
 }
 
 /// Answers CHECK_EXTENSION for a container without a backend: the first that says more than 0,

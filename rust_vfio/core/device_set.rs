@@ -12,7 +12,7 @@
 
 use kernel::prelude::*;
 
-use crate::ffi::{
+use crate::views::{
     device::{
         Device,
         RawDevice, //

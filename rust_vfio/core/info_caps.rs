@@ -13,7 +13,7 @@ use kernel::prelude::*;
 
 use crate::logic::caps;
 
-pub(crate) use crate::ffi::info_cap::CapBuffer;
+pub(crate) use crate::views::info_cap::CapBuffer;
 
 impl CapBuffer {
     /// Adds a capability of `size` bytes, header included, and returns where it begins. What is

@@ -9,13 +9,13 @@
 //!
 //! Corresponds to `vfio_device_get_kvm_safe()` and `vfio_device_put_kvm()`; contract section 9.
 
-use crate::ffi::{
-    device::Device,
-    kvm::KvmPtr, //
+use crate::{
+    kernel::kvm::KvmPtr,
+    views::device::Device, //
 };
 
 #[cfg(CONFIG_KVM)]
-use crate::ffi::kvm::KvmRef;
+use crate::kernel::kvm::KvmRef;
 
 /// Lets the device see the virtual machine, unless there is none or it is on its way out.
 ///

@@ -24,14 +24,14 @@ use kernel::{
 
 use crate::{
     core::kvm,
-    ffi::{
-        device::{
-            Device,
-            OpenState, //
-        },
-        driver_ops::ModuleRef,
-        kvm::KvmPtr, //
+    kernel::{
+        kvm::KvmPtr,
+        module::ModuleRef, //
     },
+    views::device::{
+        Device,
+        OpenState, //
+    }, //
 };
 
 /// How an open device reaches memory.

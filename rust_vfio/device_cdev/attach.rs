@@ -14,18 +14,18 @@ use core::mem::offset_of;
 use kernel::prelude::*;
 
 use crate::{
-    ffi::{
-        device::Device,
+    kernel::{
         iommufd::Pasid,
-        uapi::UserAddr,
-        uapi_structs::{
-            AttachIommufdPt,
-            DetachIommufdPt,
-            ATTACH_PASID,
-            DETACH_PASID, //
-        },
+        uaccess::UserAddr, //
     },
-    logic::argsz, //
+    logic::argsz,
+    uapi::structs::{
+        AttachIommufdPt,
+        DetachIommufdPt,
+        ATTACH_PASID,
+        DETACH_PASID, //
+    },
+    views::device::Device, //
 };
 
 /// Which of a device's address spaces.

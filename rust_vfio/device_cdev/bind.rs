@@ -7,42 +7,24 @@
 
 use kernel::prelude::*;
 
-use super::NodeFile;
 use crate::{
-    core::{
-        bind_request::BindRequest,
-        session::Session, //
+    core::session::Session,
+    device_cdev::cdev_file::{
+        CdevBinding,
+        CdevFile, //
     },
-    ffi::{
+    device_ioctl::bind_request::BindRequest,
+    group,
+    iommufd::IommufdBacking,
+    kernel::{
+        iommufd::IommufdCtx,
+        uaccess::UserAddr, //
+    },
+    views::{
         device::Device,
-        driver_iommufd::Token,
-        iommufd::OwnedContext,
-        uapi::UserAddr, //
-    },
-    group::{
-        self,
-        Blocked, //
-    },
-    iommufd::Bound,
+        driver_iommufd::Token, //
+    }, //
 };
-
-/// What a bound file owns.
-pub(super) struct Binding {
-    session: Session<Bound>,
-    /// Given back when the lock of the device's set is free.
-    blocked: Blocked,
-}
-
-impl Binding {
-    /// Closes the device.
-    pub(super) fn end(self, device: &Device) {
-        let mut open = device.lock_set();
-        self.session.end(&mut open);
-        open.set_cdev_opened(false);
-        drop(open);
-        drop(self.blocked);
-    }
-}
 
 /// Answers the ioctl.
 ///
@@ -52,7 +34,7 @@ impl Binding {
 /// open; `EINVAL` if this file or another one is bound; what the driver says to the token; `EBADF`,
 /// `EBADFD` if the descriptor is none of an iommufd; what binding and opening returned.
 #[inline(never)] // Keeps the path of what is only passed on short.
-pub(super) fn ioctl(file: &NodeFile, arg: UserAddr) -> Result<isize> {
+pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize> {
     let request = BindRequest::read(arg)?;
     let mut binding = file.binding.lock();
     if binding.is_some() {
@@ -62,14 +44,16 @@ pub(super) fn ioctl(file: &NodeFile, arg: UserAddr) -> Result<isize> {
     let blocked = group::block(device)?;
     let mut open = device.lock_set();
     check_token(device, &request)?;
-    let context = OwnedContext::from_fd(request.iommufd)?;
-    let session = Session::begin(&mut open, &file.kvm, |device| Bound::new(device, context))?;
+    let ctx = IommufdCtx::from_fd(request.iommufd)?;
+    let session = Session::begin(&mut open, &file.kvm, |device| {
+        IommufdBacking::new(device, ctx)
+    })?;
     if let Err(e) = request.write_device_id(session.backing().id()) {
         session.end(&mut open);
         return Err(e);
     }
     open.set_cdev_opened(true);
-    *binding = Some(Binding { session, blocked });
+    *binding = Some(CdevBinding { session, blocked });
     file.grant();
     Ok(0)
 }

@@ -11,64 +11,67 @@ use kernel::{
 };
 
 #[cfg(CONFIG_VFIO_CONTAINER)]
-use super::container_use::Membership;
-use super::GroupData;
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use crate::container::Container;
-use crate::ffi::iommu_group::IommuGroup;
+use crate::{
+    container::Container,
+    group::membership::Membership,
+    noiommu, //
+};
+use crate::{
+    core::provider::{
+        Provider,
+        Stage, //
+    },
+    kernel::iommu_group::IommuGroup,
+    views::group_type::GroupType, //
+};
 #[cfg(CONFIG_IOMMUFD)]
-use crate::ffi::{
-    group_kind::GroupKind,
-    iommufd::OwnedContext, //
+use {
+    crate::kernel::iommufd::IommufdCtx,
+    kernel::sync::aref::ARef, //
 };
 
-/// What a group is in.
-pub(super) enum Attachment {
-    /// A container.
+/// What a group holds.
+pub(super) struct Attached;
+
+impl Stage for Attached {
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    Container(Membership),
-    /// An iommufd.
+    type Container = Membership;
     #[cfg(CONFIG_IOMMUFD)]
-    Iommufd(OwnedContext),
+    type Iommufd = ARef<IommufdCtx>;
 }
+
+/// What a group is in.
+pub(super) type Attachment = Provider<Attached>;
 
 impl Attachment {
     /// Puts a group into what `file` is. The group's lock is held.
     ///
     /// # Errors
     ///
-    /// `EBADFD` if the file is nothing that groups can be put into. Of a container: `EPERM`,
-    /// `EBUSY`, `ENOMEM`, what the backend returned. Of an iommufd: `EINVAL` if it has groups with
-    /// IOMMU and this is one without, or the other way round; `ENOMEM`.
-    pub(super) fn new(file: &File, group: &GroupData, identity: &IommuGroup) -> Result<Self> {
+    /// - `EPERM` if nothing translates for the group and the caller lacks `CAP_SYS_RAWIO`.
+    /// - Those of [`Membership::join`] for a container.
+    /// - `EBADFD` if the file is nothing that groups can be put into.
+    /// - `EINVAL` if the iommufd has groups with IOMMU and this is one without, or the other way
+    ///   round; `ENOMEM`.
+    pub(super) fn new(file: &File, kind: GroupType, identity: &IommuGroup) -> Result<Self> {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         if let Some(container) = Container::from_file(file) {
-            group.check_rawio()?;
-            let membership = Membership::join(container, identity, group.kind)?;
+            noiommu::check_rawio(kind)?;
+            let membership = Membership::join(container, identity, kind)?;
             return Ok(Self::Container(membership));
         }
         #[cfg(not(CONFIG_VFIO_CONTAINER))]
         let _ = identity;
         #[cfg(CONFIG_IOMMUFD)]
         {
-            let context = OwnedContext::from_file(file)?;
-            match group.kind {
-                GroupKind::NoIommu => context.get().set_no_iommu()?,
-                GroupKind::Iommu | GroupKind::Emulated => context.get().ensure_compat_ioas()?,
+            let ctx = IommufdCtx::from_file(file)?;
+            match kind {
+                GroupType::NoIommu => ctx.set_no_iommu()?,
+                GroupType::Iommu | GroupType::Emulated => ctx.ensure_compat_ioas()?,
             }
-            Ok(Self::Iommufd(context))
+            Ok(Self::Iommufd(ctx))
         }
         #[cfg(not(CONFIG_IOMMUFD))]
         Err(EBADFD)
-    }
-
-    /// Whether it is a container, which holds on to the IOMMU group.
-    pub(super) fn is_container(&self) -> bool {
-        match self {
-            #[cfg(CONFIG_VFIO_CONTAINER)]
-            Self::Container(_) => true,
-            #[cfg(CONFIG_IOMMUFD)]
-            Self::Iommufd(_) => false,
-        }
     }
 }

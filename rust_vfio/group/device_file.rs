@@ -16,28 +16,34 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-use super::Group;
 use crate::{
-    core::{
-        bind_request::BindRequest,
-        requests, //
+    device_ioctl::{
+        self,
+        bind_request::BindRequest, //
     },
-    ffi::{
+    group::state::Group,
+    kernel::{
+        fops::{
+            FileOps,
+            FopsTable,
+            Vma, //
+        },
+        task::{
+            self,
+            Comm, //
+        },
+        uaccess::UserAddr, //
+    },
+    uapi::ioctls,
+    views::{
         device::{
             Device,
             IommuCap,
             Registered, //
         },
         file,
-        fops::{
-            FileOps,
-            FopsTable,
-            Vma, //
-        },
-        task::Awake,
-        uapi::UserAddr, //
-    },
-    uapi, //
+        group_type::GroupType, //
+    }, //
 };
 
 /// The table of these files.
@@ -55,12 +61,12 @@ impl DeviceFile {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(device: Registered, group: ARef<Group>) -> Result<KBox<Self>> {
+    fn new(device: Registered, group: ARef<Group>) -> Result<KBox<Self>> {
         Ok(KBox::new(Self { device, group }, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The device.
-    pub(super) fn device(&self) -> &Device {
+    fn device(&self) -> &Device {
         &self.device
     }
 
@@ -74,9 +80,32 @@ impl DeviceFile {
     /// # Errors
     ///
     /// `ENOMEM`, `ENFILE`.
-    pub(super) fn into_file(this: KBox<Self>) -> Result<ARef<File>> {
+    fn into_file(this: KBox<Self>) -> Result<ARef<File>> {
         file::device_file(&FOPS, this, Self::device)
     }
+}
+
+/// Opens a device of `group` and makes a file of it.
+///
+/// # Errors
+///
+/// Those of [`Group::open_session`]; `ENOMEM`, `ENFILE`.
+pub(super) fn open(group: &Group, device: Registered) -> Result<ARef<File>> {
+    let file = DeviceFile::new(device, group.into())?;
+    group.open_session(file.device())?;
+    // From here on releasing the file ends the session, also if the file cannot be made.
+    let file = DeviceFile::into_file(file)?;
+    if group.kind == GroupType::NoIommu {
+        if let Some(opened) = from_file(&file) {
+            dev_warn!(
+                opened.device().bus_device(),
+                "vfio-noiommu: device opened by {}:{}\n",
+                Comm::current(),
+                task::current_pid(),
+            );
+        }
+    }
+    Ok(file)
 }
 
 /// What BIND_IOMMUFD comes to with such a file.
@@ -91,17 +120,17 @@ impl FileOps for DeviceFile {
     type Ptr = KBox<DeviceFile>;
 
     fn release(this: KBox<DeviceFile>) {
-        this.group.close_device(&this.device);
+        this.group.close_session(&this.device);
     }
 
     #[inline]
     fn ioctl(this: &DeviceFile, cmd: u32, arg: UserAddr) -> Result<isize> {
         // Before anything else that could fail. Only files of nodes can be bound.
-        if cmd == uapi::VFIO_DEVICE_BIND_IOMMUFD {
+        if cmd == ioctls::VFIO_DEVICE_BIND_IOMMUFD {
             return refuse_bind(arg);
         }
-        let _awake = Awake::get(&this.device)?;
-        requests::ioctl(&this.device, cmd, arg)
+        let _powered = this.device.keep_powered()?;
+        device_ioctl::ioctl(&this.device, cmd, arg)
     }
 
     fn read(this: &DeviceFile, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {

@@ -12,27 +12,31 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-use super::{
-    Group,
-    GroupData,
-    FOPS, //
-};
 use crate::{
-    ffi::{
+    group::{
+        file::FOPS,
+        state::{
+            Group,
+            GroupData, //
+        }, //
+    },
+    kernel::{
         chardev::{
             Class,
             NodePath,
             Region, //
         },
-        device::Device,
-        group_kind::GroupKind,
         ida::{
             Ida,
             IdaLife, //
         },
         iommu_group::IommuGroup, //
     },
-    noiommu, //
+    noiommu,
+    views::{
+        device::Device,
+        group_type::GroupType, //
+    }, //
 };
 
 /// The minors of groups.
@@ -40,14 +44,14 @@ static MINORS: Ida = Ida::uninit();
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `Groups::init`, before the first device is registered.
-    unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry {
+    unsafe(uninit) static REGISTRY: Mutex<GroupRegistry> = GroupRegistry {
         nodes: None,
         entries: KVec::new(),
     };
 }
 
 /// What the registry's lock protects.
-struct Registry {
+struct GroupRegistry {
     /// Where nodes come from; there while the module is loaded.
     nodes: Option<Nodes>,
     entries: KVec<Entry>,
@@ -106,34 +110,22 @@ impl Drop for Groups {
     }
 }
 
-/// The group of a registered device.
-pub(super) fn of(device: &Device) -> Option<&Group> {
-    // SAFETY: The pointer was set by `join`, and the device belongs to the group, which is thus
-    // valid, until `leave`.
-    unsafe { device.group_ptr().cast::<Group>().as_ref() }
-}
-
-/// Whether the device is in a group that no IOMMU is in front of.
-pub(crate) fn is_noiommu(device: &Device) -> bool {
-    of(device).is_some_and(|group| group.kind == GroupKind::NoIommu)
-}
-
 /// Makes the device belong to a group: that of its IOMMU group, or one of its own.
 ///
 /// # Errors
 ///
 /// `EINVAL` if the device has no IOMMU and may not go without, or belongs to its group already
 /// (and a warning); `ENOMEM`, `ENOSPC`, what sysfs returned.
-pub(crate) fn join(device: &Device, kind: GroupKind) -> Result {
-    let group = match (kind, IommuGroup::of(device)) {
-        (GroupKind::Iommu, Some(identity)) => find_or_create(device, identity)?,
-        (GroupKind::Iommu, None) if noiommu::is_enabled() => {
-            let group = create_fake(device, GroupKind::NoIommu)?;
+pub(crate) fn join(device: &Device, kind: GroupType) -> Result {
+    let group = match (kind, IommuGroup::of(device.bus_device())) {
+        (GroupType::Iommu, Some(identity)) => find_or_create(device, identity)?,
+        (GroupType::Iommu, None) if noiommu::is_enabled() => {
+            let group = create_fake(device, GroupType::NoIommu)?;
             noiommu::taint(device);
             group
         }
-        (GroupKind::Iommu, None) => return Err(EINVAL),
-        (GroupKind::Emulated | GroupKind::NoIommu, _) => create_fake(device, kind)?,
+        (GroupType::Iommu, None) => return Err(EINVAL),
+        (GroupType::Emulated | GroupType::NoIommu, _) => create_fake(device, kind)?,
     };
     device.set_group_ptr(group.cast_mut().cast());
     Ok(())
@@ -152,22 +144,22 @@ fn find_or_create(device: &Device, identity: IommuGroup) -> Result<*const Group>
         entry.devices += 1;
         return Ok(&raw const *entry.group);
     }
-    registry.create(GroupKind::Iommu, identity)
+    registry.create(GroupType::Iommu, identity)
 }
 
 /// Makes an IOMMU group that is none, and a group for it.
-fn create_fake(device: &Device, kind: GroupKind) -> Result<*const Group> {
-    let identity = IommuGroup::fake(c"vfio-noiommu", device)?;
+fn create_fake(device: &Device, kind: GroupType) -> Result<*const Group> {
+    let identity = IommuGroup::fake(c"vfio-noiommu", device.bus_device())?;
     let group = REGISTRY.lock().create(kind, identity);
     if group.is_err() {
-        IommuGroup::remove_device(device);
+        IommuGroup::remove_device(device.bus_device());
     }
     group
 }
 
-impl Registry {
+impl GroupRegistry {
     /// Makes a group with one device, and its node.
-    fn create(&mut self, kind: GroupKind, identity: IommuGroup) -> Result<*const Group> {
+    fn create(&mut self, kind: GroupType, identity: IommuGroup) -> Result<*const Group> {
         let nodes = self.nodes.as_ref().ok_or(ENODEV)?;
         let minor = MINORS.alloc_minor()?;
         self.entries.reserve(1, GFP_KERNEL)?;
@@ -178,8 +170,8 @@ impl Registry {
             GroupData::new(minor, kind, identity.clone()),
         )?;
         let prefix = match kind {
-            GroupKind::NoIommu => c"noiommu-",
-            GroupKind::Iommu | GroupKind::Emulated => c"",
+            GroupType::NoIommu => c"noiommu-",
+            GroupType::Iommu | GroupType::Emulated => c"",
         };
         group.set_name(prefix, identity.id())?;
         group.publish()?;
@@ -198,14 +190,23 @@ impl Registry {
     }
 }
 
-/// The opposite of [`join`]. The group goes with its last device: it loses its node, its container
-/// and its IOMMU group, but lives on while its file is open.
-pub(crate) fn leave(device: &Device) {
-    let Some(group) = of(device) else { return };
+/// Makes the device belong to no group, the opposite of [`join`].
+///
+/// The group goes with its last device: it loses its node, its container and its IOMMU group, but
+/// lives on while its file is open.
+///
+/// # Safety
+///
+/// Nobody may use what [`Group::of`] returned for the device: it is not registered, and no file of
+/// it is left.
+pub(crate) unsafe fn leave(device: &Device) {
+    let Some(group) = Group::of(device) else {
+        return;
+    };
     device.set_group_ptr(core::ptr::null_mut());
     match group.kind {
-        GroupKind::Iommu => {}
-        GroupKind::Emulated | GroupKind::NoIommu => IommuGroup::remove_device(device),
+        GroupType::Iommu => {}
+        GroupType::Emulated | GroupType::NoIommu => IommuGroup::remove_device(device.bus_device()),
     }
 
     let mut registry = REGISTRY.lock();
@@ -241,7 +242,7 @@ impl GroupData {
 
 /// Lets user space ask the group for the device.
 pub(crate) fn link(device: &Device) {
-    if let Some(group) = of(device) {
+    if let Some(group) = Group::of(device) {
         // SAFETY: A device is linked once, when it is registered, and unlinked before `leave`.
         unsafe {
             group
@@ -257,7 +258,7 @@ pub(crate) fn link(device: &Device) {
 
 /// The opposite of [`link`].
 pub(crate) fn unlink(device: &Device) {
-    if let Some(group) = of(device) {
+    if let Some(group) = Group::of(device) {
         // SAFETY: The device was linked by `link`.
         unsafe { group.devices.lock().as_mut().project().list.remove(device) };
     }

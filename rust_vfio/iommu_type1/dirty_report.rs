@@ -5,25 +5,27 @@
 use kernel::prelude::*;
 
 use crate::{
-    ffi::{
+    iommu_type1::{
+        logic::{
+            dirty::{
+                is_big_enough,
+                pages_of,
+                Bits,
+                Place, //
+            },
+            units::{
+                Iova,
+                IovaRange, //
+            }, //
+        },
+        uapi, //
+    },
+    kernel::{
         mm::{
             self,
             cond_resched, //
         },
-        type1_uapi as uapi,
-        uapi::UserAddr, //
-    },
-    logic::{
-        dirty::{
-            is_big_enough,
-            pages_of,
-            Bits,
-            Place, //
-        },
-        units::{
-            Iova,
-            IovaRange, //
-        }, //
+        uaccess::UserAddr, //
     }, //
 };
 

@@ -7,16 +7,15 @@
 use kernel::prelude::*;
 
 use crate::{
-    ffi::{
-        driver_buffers::DmaBuffer,
-        uapi::UserAddr, //
+    iommu_type1::{
+        logic::units::Iova,
+        state::{
+            Type1,
+            Type1State, //
+        },
+        views::driver_buffers::DmaBuffer, //
     },
-    logic::units::Iova, //
-};
-
-use super::{
-    State,
-    Type1, //
+    kernel::uaccess::UserAddr, //
 };
 
 impl Type1 {
@@ -41,7 +40,7 @@ impl Type1 {
     }
 }
 
-impl State {
+impl Type1State {
     /// Copies what one mapping has of the buffer from byte `offset` on. Returns how much.
     fn copy(&mut self, iova: Iova, offset: usize, buffer: &mut DmaBuffer<'_>) -> Result<usize> {
         let tracking = self.tracking;

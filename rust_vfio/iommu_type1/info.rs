@@ -5,17 +5,16 @@
 use kernel::prelude::*;
 
 use crate::{
-    ffi::{
-        type1_uapi::{
-            self as uapi,
+    iommu_type1::{
+        logic::unmap_plan::smallest_page,
+        state::Type1,
+        uapi::{
+            self,
             extension, //
-        },
-        uapi::UserAddr, //
+        }, //
     },
-    logic::unmap_plan::smallest_page, //
+    kernel::uaccess::UserAddr, //
 };
-
-use super::Type1;
 
 /// Answers CHECK_EXTENSION. Before the type of a container is set there is no `type1` to ask.
 pub(super) fn check_extension(type1: Option<&Type1>, what: usize) -> isize {

@@ -2,22 +2,19 @@
 
 //! The list of addresses that may be mapped, as groups come and go.
 //!
-//! The rules are in [`crate::logic::iova_ranges`]; this is where their lists live. A list is
+//! The rules are in [`crate::iommu_type1::logic::iova_ranges`]; this is where their lists live. A list is
 //! always built next to the one in use, which stays as it is if anything fails.
 
 use kernel::prelude::*;
 
-use crate::logic::{
+use crate::iommu_type1::logic::{
     iova_ranges::{
         carve,
         narrow,
-        span,
         Reserved, //
     },
     units::IovaRange, //
 };
-
-use super::State;
 
 /// An empty list with room for as many regions as a group commonly has.
 ///
@@ -52,29 +49,4 @@ pub(super) fn restricted(
         return Err(EINVAL);
     }
     Ok(list)
-}
-
-impl State {
-    /// Builds the list anew after a group was detached, from the reserved regions of the groups
-    /// that are left. `domain_gone` says whether a domain went with the group, whose aperture
-    /// then restricts nobody any more.
-    ///
-    /// Keeps the old list, which is never too long, if that fails.
-    pub(super) fn refresh_valid(&mut self, domain_gone: bool) {
-        let Some(old) = span(&self.valid) else {
-            return;
-        };
-        let whole = if domain_gone {
-            self.domains.aperture()
-        } else {
-            Some(old)
-        };
-        let list = whole.ok_or(EINVAL).and_then(|whole| {
-            let reserved = self.domains.reserved()?;
-            restricted(&[], whole, &reserved)
-        });
-        if let Ok(list) = list {
-            self.valid = list;
-        }
-    }
 }

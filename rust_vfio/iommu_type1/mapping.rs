@@ -17,20 +17,22 @@ use kernel::{
     sync::Arc, //
 };
 
-use super::pins::Pins;
 use crate::{
-    ffi::{
-        iommu::Access,
-        mm::Owner,
-        pin::PinnedRuns, //
+    iommu_type1::{
+        logic::{
+            account::Accounted,
+            units::{
+                Iova,
+                IovaRange, //
+            }, //
+        },
+        memory::{
+            account::Owner,
+            pin::PinnedRuns, //
+        },
+        pin_table::Pins, //
     },
-    logic::{
-        account::Charged,
-        units::{
-            Iova,
-            IovaRange, //
-        }, //
-    }, //
+    kernel::iommu::IommuProt, //
 };
 
 /// Memory of the user that devices can use. Its last address is its key in [`Mappings`].
@@ -44,13 +46,13 @@ pub(crate) struct Mapping {
     /// Whose memory it is, and who pays for it.
     owner: Arc<Owner>,
     /// What the owner has paid.
-    pub(crate) charged: Charged,
+    pub(crate) accounted: Accounted,
     /// The physical memory, if the container has a domain; otherwise the mapping has none.
     pub(crate) memory: PinnedRuns,
     /// What only few mappings have.
     extras: Option<KBox<Extras>>,
     /// What devices may do.
-    access: Access,
+    access: IommuProt,
     /// Whether the memory is still at the user address.
     pub(crate) vaddr_valid: bool,
     /// Whether all pages are dirty. Only used while dirty pages are tracked.
@@ -72,12 +74,12 @@ pub(crate) struct Extras {
 
 impl Mapping {
     /// A mapping that has no memory yet.
-    pub(crate) fn new(first: Iova, vaddr: usize, access: Access, owner: Arc<Owner>) -> Self {
+    pub(crate) fn new(first: Iova, vaddr: usize, access: IommuProt, owner: Arc<Owner>) -> Self {
         Self {
             first,
             vaddr,
             owner,
-            charged: Charged::NOTHING,
+            accounted: Accounted::NOTHING,
             memory: PinnedRuns::NOTHING,
             extras: None,
             access,
@@ -97,7 +99,7 @@ impl Mapping {
     }
 
     /// What devices may do.
-    pub(crate) fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> IommuProt {
         self.access
     }
 
@@ -162,9 +164,9 @@ impl Mapping {
 pub(crate) struct Mappings(RBTree<Iova, Mapping>);
 
 /// Room for one more mapping.
-pub(crate) struct Slot(RBTreeNodeReservation<Iova, Mapping>);
+pub(crate) struct MappingReservation(RBTreeNodeReservation<Iova, Mapping>);
 
-impl Slot {
+impl MappingReservation {
     /// Makes room.
     ///
     /// # Errors
@@ -195,7 +197,7 @@ impl Mappings {
     }
 
     /// Adds a mapping that ends at `last`. The caller has checked that nothing is mapped there.
-    pub(crate) fn insert(&mut self, slot: Slot, last: Iova, mapping: Mapping) {
+    pub(crate) fn insert(&mut self, slot: MappingReservation, last: Iova, mapping: Mapping) {
         // INVARIANT: By the contract of this function.
         self.0.insert(slot.0.into_node(last, mapping));
     }

@@ -13,103 +13,39 @@
 
 use kernel::{
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNodeReservation, //
-    },
+    rbtree::RBTreeNodeReservation,
     warn_on, //
 };
 
 use crate::{
-    ffi::{
-        driver_buffers::PageSlots,
-        iommu::Group,
-        mm,
-        pin::{
-            pin_page,
-            Memory,
-            PageRef,
-            PinnedRun, //
-        }, //
-    },
-    logic::{
-        runs::Run,
-        units::{
-            Iova,
-            IovaRange,
-            PageCount, //
+    iommu_type1::{
+        logic::{
+            runs::Run,
+            units::{
+                Iova,
+                IovaRange,
+                PageCount, //
+            },
+            unmap_plan::Version, //
         },
-        unmap_plan::Version, //
+        mapping::Mapping,
+        memory::pin::pin_page,
+        pin_table::Pin,
+        state::{
+            Type1,
+            Type1State, //
+        },
+        views::driver_buffers::PageSlots, //
+    },
+    kernel::{
+        iommu::GroupHandle,
+        mm,
+        pages::{
+            PageRef,
+            UserMm, //
+        }, //
     }, //
 };
-
-use super::{
-    mapping::Mapping,
-    State,
-    Type1, //
-};
-
-/// The pins of a mapping, by address.
-pub(crate) struct Pins(RBTree<Iova, Pin>);
-
-/// A page that drivers use.
-struct Pin {
-    page: PinnedRun,
-    users: u64,
-}
-
-impl Pins {
-    /// None.
-    pub(super) fn new() -> Self {
-        Self(RBTree::new())
-    }
-
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The addresses.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = Iova> + '_ {
-        self.0.keys().copied()
-    }
-
-    /// How many pages have to be paid for if nothing else pays for them.
-    pub(super) fn price(&self) -> PageCount {
-        let prices = self.0.values().filter_map(|pin| pin.page.run());
-        prices.fold(PageCount::ZERO, |sum, run| sum.plus(run.charged()))
-    }
-
-    /// One more user of what is pinned at `iova`, if anything is.
-    fn share(&mut self, iova: Iova) -> Option<PageRef> {
-        let pin = self.0.get_mut(&iova)?;
-        pin.users = pin.users.saturating_add(1);
-        pin.page.first_page()
-    }
-
-    /// One user less of what is pinned at `iova`. Returns it if that was the last one.
-    fn release(&mut self, iova: Iova) -> Option<PinnedRun> {
-        let mut place = self.0.find_mut(&iova)?;
-        let pin = place.get_mut();
-        pin.users = pin.users.saturating_sub(1);
-        if pin.users > 0 {
-            return None;
-        }
-        Some(place.remove().page)
-    }
-}
-
-impl Drop for Pins {
-    fn drop(&mut self) {
-        // A driver that is gone without unpinning may have left an address with its device:
-        // keeping the pages is the safe mistake.
-        while let Some(cursor) = self.0.cursor_front_mut() {
-            warn_on!(true);
-            let (_, node) = cursor.remove_current();
-            core::mem::forget(node.to_key_value());
-        }
-    }
-}
 
 impl Mapping {
     /// Pins the page that has `iova`, which is in this mapping and not pinned yet.
@@ -126,19 +62,19 @@ impl Mapping {
 
         let alive;
         let memory = if self.owner().is_current_mm() {
-            Memory::Own
+            UserMm::Current
         } else {
             alive = self.owner().memory().ok_or(ENODEV)?;
-            Memory::Of(&alive)
+            UserMm::Remote(&alive)
         };
         let page = pin_page(memory, vaddr, write)?;
         let found = page.first_page().ok_or(EINVAL)?;
         let slot = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         self.need_extras()?;
         if pays {
-            let price = page.run().map_or(PageCount::ZERO, Run::charged);
-            self.owner().charge(price)?;
-            self.charged.add(price);
+            let price = page.run().map_or(PageCount::ZERO, Run::accounted);
+            self.owner().account(price)?;
+            self.accounted.add(price);
         }
         if let Some(extras) = self.extras_mut() {
             let pin = Pin { page, users: 1 };
@@ -152,7 +88,7 @@ impl Mapping {
     fn unpin(&mut self, iova: Iova) -> Option<PageCount> {
         let write = self.access().write;
         let page = self.extras_mut()?.pins.release(iova)?;
-        let price = page.run().map_or(PageCount::ZERO, Run::charged);
+        let price = page.run().map_or(PageCount::ZERO, Run::accounted);
         page.unpin(write);
         Some(price)
     }
@@ -168,7 +104,7 @@ impl Type1 {
     /// written.
     pub(super) fn pin_pages(
         &self,
-        group: Group,
+        group: GroupHandle,
         iova: Iova,
         prot: i32,
         pages: &mut PageSlots<'_>,
@@ -218,7 +154,7 @@ fn nth(iova: Iova, index: usize) -> Iova {
     Iova::new(iova.get().wrapping_add((index as u64) << mm::SHIFT))
 }
 
-impl State {
+impl Type1State {
     /// Whether users pay for each page that a driver pins.
     fn pays_for_pins(&self) -> bool {
         self.domains.is_empty()
@@ -275,8 +211,8 @@ impl State {
                 }
             }
             if pays {
-                let price = mapping.charged.take(price);
-                mapping.owner().uncharge(price);
+                let price = mapping.accounted.take(price);
+                mapping.owner().unaccount(price);
             }
         }
         index

@@ -19,39 +19,40 @@
 use kernel::prelude::*;
 
 use crate::{
-    ffi::{
-        hugetlb,
+    iommu_type1::{
+        domains::Domains,
+        logic::{
+            account::Credit,
+            runs::{
+                room_at,
+                Run, //
+            },
+            units::{
+                Iova,
+                IovaRange,
+                PageCount, //
+            }, //
+        },
+        mapping::Mapping,
+        memory::{
+            hugetlb,
+            pfnmap,
+            pin::PinnedRun, //
+        },
+        params, //
+    },
+    kernel::{
         mm::{
             self,
             cond_resched, //
         },
-        pfnmap,
-        pin::{
-            Memory,
+        pages::{
             PageBuffer,
             PinnedBatch,
-            PinnedRun,
-            SmallBuffer, //
-        }, //
-    },
-    logic::{
-        account::Credit,
-        runs::{
-            room_at,
-            Run, //
-        },
-        units::{
-            Iova,
-            IovaRange,
-            PageCount, //
+            SmallPageBuffer,
+            UserMm, //
         }, //
     }, //
-};
-
-use super::{
-    domains::Domains,
-    mapping::Mapping,
-    params, //
 };
 
 /// So many pages have to be missing for it to be worth to look what the area consists of.
@@ -72,7 +73,7 @@ const WORTH_A_LOOK: PageCount = PageCount::new(64);
 pub(crate) fn populate(
     mapping: &mut Mapping,
     range: IovaRange,
-    memory: Memory<'_>,
+    memory: UserMm<'_>,
     domains: &Domains,
     buffer: &mut PageBuffer,
 ) -> Result {
@@ -87,7 +88,7 @@ pub(crate) fn populate(
         domains,
     };
     // Drivers of emulated devices may have pinned some of the pages, at the user's expense.
-    let mut credit = Credit::of(mapping.charged);
+    let mut credit = Credit::of(mapping.accounted);
     let mut source = Source {
         memory,
         write: mapping.access().write,
@@ -102,8 +103,8 @@ pub(crate) fn populate(
     drop(writer);
     match result {
         Ok(()) => {
-            let overpaid = mapping.charged.take(credit.left());
-            mapping.owner().uncharge(overpaid);
+            let overpaid = mapping.accounted.take(credit.left());
+            mapping.owner().unaccount(overpaid);
             mapping.memory.trim();
         }
         Err(_) => release(mapping, domains),
@@ -122,13 +123,13 @@ fn fill(
     let mut left = range.pages(mm::SHIFT);
     while !left.is_zero() {
         cond_resched();
-        if mm::killed() {
+        if mm::is_killed() {
             return Err(EINTR);
         }
         let filled = source.fill(vaddr, left, writer, mapping)?;
-        let charge = credit.pay(filled.charge);
-        mapping.owner().charge(charge)?;
-        mapping.charged.add(charge);
+        let charge = credit.pay(filled.accounted);
+        mapping.owner().account(charge)?;
+        mapping.accounted.add(charge);
 
         left = left.minus(filled.pages);
         // CAST: As many bytes as were filled from `vaddr` on. At the top of the address space
@@ -140,7 +141,7 @@ fn fill(
 
 /// Where the frames come from.
 struct Source<'a> {
-    memory: Memory<'a>,
+    memory: UserMm<'a>,
     /// Whether devices shall write.
     write: bool,
     buffer: &'a mut PageBuffer,
@@ -152,27 +153,27 @@ struct Source<'a> {
 #[derive(Clone, Copy)]
 struct Filled {
     pages: PageCount,
-    /// How many of them are charged to the user.
-    charge: PageCount,
+    /// How many of them count against the limit of the user.
+    accounted: PageCount,
 }
 
 impl Filled {
     const NOTHING: Self = Self {
         pages: PageCount::ZERO,
-        charge: PageCount::ZERO,
+        accounted: PageCount::ZERO,
     };
 
     fn of(run: Run) -> Self {
         Self {
             pages: run.pages(),
-            charge: run.charged(),
+            accounted: run.accounted(),
         }
     }
 
     fn plus(self, other: Self) -> Self {
         Self {
             pages: self.pages.plus(other.pages),
-            charge: self.charge.plus(other.charge),
+            accounted: self.accounted.plus(other.accounted),
         }
     }
 }
@@ -193,9 +194,10 @@ impl Source<'_> {
             }
         }
 
-        let mut small = SmallBuffer::new();
+        let mut small = SmallPageBuffer::new();
         let (memory, write) = (self.memory, self.write);
-        let batch = PinnedBatch::pin(memory, vaddr, left, write, self.buffer, &mut small);
+        let count = usize::try_from(left.get()).unwrap_or(usize::MAX);
+        let batch = PinnedBatch::pin(memory, vaddr, count, write, self.buffer, &mut small);
         let error = match batch {
             Ok(mut batch) => return writer.take_all(&mut batch, mapping),
             Err(error) => error,
@@ -237,10 +239,14 @@ impl Writer<'_> {
     /// Takes all frames of `batch`.
     fn take_all(&mut self, batch: &mut PinnedBatch<'_>, mapping: &mut Mapping) -> Result<Filled> {
         let mut filled = Filled::NOTHING;
-        while let Some(pinned) = batch.next_run(self.room(self.end()))? {
-            filled = filled.plus(self.add(pinned, mapping)?);
+        loop {
+            let room = self.room(self.end());
+            let room = usize::try_from(room.get()).unwrap_or(usize::MAX);
+            let Some(frames) = batch.take_frames(room) else {
+                return Ok(filled);
+            };
+            filled = filled.plus(self.add(PinnedRun::of_pages(frames)?, mapping)?);
         }
-        Ok(filled)
     }
 
     /// How many pages a run may have that begins at `iova`.
@@ -311,10 +317,10 @@ pub(crate) fn release(mapping: &mut Mapping, domains: &Domains) {
         cond_resched();
         gone
     });
-    mapping.charged.forget(kept);
+    mapping.accounted.forget(kept);
     let still_used = mapping
         .extras()
         .map_or(PageCount::ZERO, |extras| extras.pins.price());
-    let charge = mapping.charged.shrink_to(still_used);
-    mapping.owner().uncharge(charge);
+    let charge = mapping.accounted.shrink_to(still_used);
+    mapping.owner().unaccount(charge);
 }

@@ -2,7 +2,7 @@
 
 //! UNMAP_DMA: mappings go, or lose their user addresses.
 //!
-//! As for [`super::dma`], the order of the checks is part of the ABI (contract 6.6). A mapping
+//! As for [`crate::iommu_type1::map`], the order of the checks is part of the ABI (contract 6.6). A mapping
 //! whose pages a driver uses can only go once they are unpinned, for which the driver is called
 //! without the lock of the container. So the walk over the mappings ends there, and begins again
 //! with all checks after the driver was called: meanwhile anything may have changed.
@@ -16,32 +16,33 @@ use kernel::{
 };
 
 use crate::{
-    ffi::{
-        type1_uapi as uapi,
-        uapi::UserAddr, //
-    },
-    logic::{
-        units::{
-            Iova,
-            IovaRange, //
+    iommu_type1::{
+        dirty_report::{
+            Report,
+            UserBitmap, //
         },
-        unmap_plan::{
-            smallest_page,
-            Target, //
+        logic::{
+            units::{
+                Iova,
+                IovaRange, //
+            },
+            unmap_plan::{
+                smallest_page,
+                Target, //
+            }, //
+        },
+        mapping::Place,
+        populate::release,
+        state::{
+            Type1,
+            Type1State, //
+        },
+        uapi::{
+            self,
+            fits_native, //
         }, //
-    }, //
-};
-
-use super::{
-    dirty_report::{
-        Report,
-        UserBitmap, //
     },
-    dma::fits_native,
-    mapping::Place,
-    populate::release,
-    State,
-    Type1, //
+    kernel::uaccess::UserAddr, //
 };
 
 /// How often drivers are told that one mapping goes away.
@@ -139,7 +140,7 @@ impl Type1 {
     }
 }
 
-impl State {
+impl Type1State {
     /// Does as much of `request` as can be done without calling drivers, and adds the size of the
     /// mappings to `bytes`.
     fn unmap(&mut self, request: &UnmapRequest, bytes: &mut u64) -> Result<Walk> {
@@ -241,5 +242,12 @@ impl State {
             self.available = self.available.saturating_add(1);
         }
         self.invalid_vaddrs = 0;
+    }
+}
+
+impl Drop for Type1State {
+    fn drop(&mut self) {
+        // The groups that are left are detached after that, with their domains.
+        self.remove_all_mappings();
     }
 }

@@ -16,14 +16,15 @@ use kernel::{
     warn_on, //
 };
 
-use crate::logic::{
-    units::IovaRange,
-    unmap_plan::Target, //
+use crate::iommu_type1::{
+    logic::{
+        units::IovaRange,
+        unmap_plan::Target, //
+    },
+    state::Type1State, //
 };
 
-use super::State;
-
-impl State {
+impl Type1State {
     /// Whether user addresses can be exchanged: drivers of emulated devices use them at any time.
     pub(super) fn can_move_memory(&self) -> bool {
         self.emulated.is_empty()
@@ -101,9 +102,9 @@ impl State {
             return Err(EINVAL);
         }
         if !mapping.owner().is_current_mm() {
-            let pages = mapping.charged.pages();
-            owner.charge(pages)?;
-            mapping.replace_owner(owner).uncharge(pages);
+            let pages = mapping.accounted.pages();
+            owner.account(pages)?;
+            mapping.replace_owner(owner).unaccount(pages);
         }
         mapping.set_vaddr(vaddr);
         self.invalid_vaddrs = self.invalid_vaddrs.saturating_sub(1);

@@ -23,7 +23,7 @@ pub struct Invalid;
 
 /// What a feature allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum SupportedOps {
     /// It can be read.
     Get,
     /// It can be written.
@@ -32,7 +32,7 @@ pub enum Access {
     GetOrSet,
 }
 
-impl Access {
+impl SupportedOps {
     const fn bits(self) -> u32 {
         match self {
             Self::Get => GET,
@@ -91,7 +91,12 @@ impl Request {
     ///
     /// [`Invalid`] if the feature does not allow it, if nothing was asked for, or if the data is
     /// too short. A question is not about the data.
-    pub fn check(self, access: Access, len: usize, needed: usize) -> Result<Operation, Invalid> {
+    pub fn check(
+        self,
+        access: SupportedOps,
+        len: usize,
+        needed: usize,
+    ) -> Result<Operation, Invalid> {
         let Self(flags) = self;
         let wanted = flags & (GET | SET);
         if wanted & !access.bits() != 0 {
@@ -113,7 +118,12 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn check(flags: u32, access: Access, len: usize, needed: usize) -> Result<Operation, Invalid> {
+    fn check(
+        flags: u32,
+        access: SupportedOps,
+        len: usize,
+        needed: usize,
+    ) -> Result<Operation, Invalid> {
         Request::parse(flags)?.check(access, len, needed)
     }
 
@@ -137,31 +147,37 @@ mod tests {
     fn reading_and_writing_at_once_is_only_a_question() {
         assert!(Request::parse(GET | SET).is_err());
         let both = PROBE | GET | SET;
-        assert_eq!(check(both, Access::GetOrSet, 0, 8), Ok(Operation::Nothing));
-        assert_eq!(check(both, Access::Get, 0, 8), Err(Invalid));
+        assert_eq!(
+            check(both, SupportedOps::GetOrSet, 0, 8),
+            Ok(Operation::Nothing)
+        );
+        assert_eq!(check(both, SupportedOps::Get, 0, 8), Err(Invalid));
     }
 
     #[test]
     fn a_question_does_not_look_at_the_data() {
-        assert_eq!(check(PROBE, Access::Get, 0, 8), Ok(Operation::Nothing));
         assert_eq!(
-            check(PROBE | GET, Access::Get, 0, 8),
+            check(PROBE, SupportedOps::Get, 0, 8),
             Ok(Operation::Nothing)
         );
-        assert_eq!(check(PROBE | SET, Access::Get, 8, 8), Err(Invalid));
+        assert_eq!(
+            check(PROBE | GET, SupportedOps::Get, 0, 8),
+            Ok(Operation::Nothing)
+        );
+        assert_eq!(check(PROBE | SET, SupportedOps::Get, 8, 8), Err(Invalid));
     }
 
     #[test]
     fn without_a_question_something_must_be_done() {
-        assert_eq!(check(0, Access::GetOrSet, 8, 8), Err(Invalid));
-        assert_eq!(check(GET, Access::GetOrSet, 8, 8), Ok(Operation::Get));
-        assert_eq!(check(SET, Access::GetOrSet, 9, 8), Ok(Operation::Set));
-        assert_eq!(check(SET, Access::Set, 0, 0), Ok(Operation::Set));
+        assert_eq!(check(0, SupportedOps::GetOrSet, 8, 8), Err(Invalid));
+        assert_eq!(check(GET, SupportedOps::GetOrSet, 8, 8), Ok(Operation::Get));
+        assert_eq!(check(SET, SupportedOps::GetOrSet, 9, 8), Ok(Operation::Set));
+        assert_eq!(check(SET, SupportedOps::Set, 0, 0), Ok(Operation::Set));
     }
 
     #[test]
     fn data_must_be_there() {
-        assert_eq!(check(GET, Access::Get, 7, 8), Err(Invalid));
-        assert_eq!(check(SET, Access::Get, 0, 8), Err(Invalid));
+        assert_eq!(check(GET, SupportedOps::Get, 7, 8), Err(Invalid));
+        assert_eq!(check(SET, SupportedOps::Get, 0, 8), Err(Invalid));
     }
 }

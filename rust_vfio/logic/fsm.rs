@@ -6,9 +6,9 @@
 //! in which states they have; a step that would lead to a state the device lacks is replaced by
 //! the step after it, so a driver only ever sees the arcs between states it declared.
 //!
-//! Two states stand apart. [`State::Error`] can be entered by a driver that failed, but never be
+//! Two states stand apart. [`MigrationState::Error`] can be entered by a driver that failed, but never be
 //! asked for, and only a device reset leaves it. And once a device stopped to hand out its state
-//! ([`State::StopCopy`]) it cannot go back to pre-copying, because what it has handed out is final.
+//! ([`MigrationState::StopCopy`]) it cannot go back to pre-copying, because what it has handed out is final.
 //!
 //! C file: `vfio_main.c`. Deviation: a driver that is in the error state and asks for a step gets
 //! a plain refusal, not a kernel warning, since user space can cause that at will.
@@ -16,7 +16,7 @@
 /// A migration state, with the number it has in the user ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum State {
+pub enum MigrationState {
     /// The device failed and must be reset.
     Error = 0,
     /// Neither DMA nor interrupts nor internal activity.
@@ -31,11 +31,11 @@ pub enum State {
     RunningP2p = 5,
     /// Running, while the saving file hands out state ahead of time.
     PreCopy = 6,
-    /// [`State::PreCopy`] and [`State::RunningP2p`] at once.
+    /// [`MigrationState::PreCopy`] and [`MigrationState::RunningP2p`] at once.
     PreCopyP2p = 7,
 }
 
-impl State {
+impl MigrationState {
     /// All states, in the order of their numbers.
     pub const ALL: [Self; 8] = [
         Self::Error,
@@ -84,13 +84,16 @@ impl Abilities {
     }
 
     /// Whether a device with these abilities has `state`.
-    pub const fn has(self, state: State) -> bool {
+    pub const fn has(self, state: MigrationState) -> bool {
         let needed = match state {
-            State::Error => return false,
-            State::Stop | State::Running | State::StopCopy | State::Resuming => Self::STOP_COPY,
-            State::RunningP2p => Self::STOP_COPY.with(Self::P2P),
-            State::PreCopy => Self::STOP_COPY.with(Self::PRE_COPY),
-            State::PreCopyP2p => Self::STOP_COPY.with(Self::P2P).with(Self::PRE_COPY),
+            MigrationState::Error => return false,
+            MigrationState::Stop
+            | MigrationState::Running
+            | MigrationState::StopCopy
+            | MigrationState::Resuming => Self::STOP_COPY,
+            MigrationState::RunningP2p => Self::STOP_COPY.with(Self::P2P),
+            MigrationState::PreCopy => Self::STOP_COPY.with(Self::PRE_COPY),
+            MigrationState::PreCopyP2p => Self::STOP_COPY.with(Self::P2P).with(Self::PRE_COPY),
         };
         self.contains(needed)
     }
@@ -101,7 +104,7 @@ impl Abilities {
 pub enum Refusal {
     /// The device says it is in a state that it does not have: a bug of its driver.
     ImpossibleCurrent,
-    /// The device is in [`State::Error`], which only a reset leaves.
+    /// The device is in [`MigrationState::Error`], which only a reset leaves.
     InError,
     /// The device does not have the wanted state, or nobody may ask for it.
     UnknownTarget,
@@ -117,13 +120,13 @@ pub enum Refusal {
 /// # Errors
 ///
 /// A [`Refusal`]; the current state is checked before the wanted one.
-pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<State, Refusal> {
-    let current = match State::from_raw(current) {
-        Some(State::Error) => return Err(Refusal::InError),
+pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<MigrationState, Refusal> {
+    let current = match MigrationState::from_raw(current) {
+        Some(MigrationState::Error) => return Err(Refusal::InError),
         Some(state) if abilities.has(state) => state,
         _ => return Err(Refusal::ImpossibleCurrent),
     };
-    let wanted = match State::from_raw(wanted) {
+    let wanted = match MigrationState::from_raw(wanted) {
         Some(state) if abilities.has(state) => state,
         _ => return Err(Refusal::UnknownTarget),
     };
@@ -137,8 +140,8 @@ pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<State, Re
 }
 
 /// The first step from `from` to `to` on a device that has every state.
-fn towards(from: State, to: State) -> Option<State> {
-    use State::*;
+fn towards(from: MigrationState, to: MigrationState) -> Option<MigrationState> {
+    use MigrationState::*;
 
     if from == to && from != Error {
         return Some(to);
@@ -170,7 +173,7 @@ fn towards(from: State, to: State) -> Option<State> {
 
 #[cfg(test)]
 mod tests {
-    use super::{State::*, *};
+    use super::{MigrationState::*, *};
 
     const BASE: Abilities = Abilities::STOP_COPY;
     const P2P: Abilities = BASE.with(Abilities::P2P);
@@ -223,7 +226,7 @@ mod tests {
         PCP RP   | -              | -              | -             | RP
         PCP PC   | -              | -              | -             | PC";
 
-    fn by_short_name(name: &str) -> State {
+    fn by_short_name(name: &str) -> MigrationState {
         match name {
             "STOP" => Stop,
             "RUN" => Running,
@@ -270,8 +273,8 @@ mod tests {
     fn a_driver_implements_only_so_many_arcs() {
         for (abilities, expected) in [(BASE, 6), (P2P, 8), (PRE, 9), (FULL, 15)] {
             let mut arcs = [[false; 8]; 8];
-            for from in State::ALL {
-                for to in State::ALL {
+            for from in MigrationState::ALL {
+                for to in MigrationState::ALL {
                     if let Ok(step) = next(abilities, from as u32, to as u32) {
                         assert!(abilities.has(step));
                         arcs[from as usize][step as usize] |= step != from;
@@ -284,14 +287,20 @@ mod tests {
 
     #[test]
     fn staying_is_always_possible() {
-        for state in State::ALL.into_iter().filter(|&state| FULL.has(state)) {
+        for state in MigrationState::ALL
+            .into_iter()
+            .filter(|&state| FULL.has(state))
+        {
             assert_eq!(next(FULL, state as u32, state as u32), Ok(state));
         }
     }
 
     #[test]
     fn the_error_state_is_never_asked_for_and_never_left() {
-        for state in State::ALL.into_iter().filter(|&state| state != Error) {
+        for state in MigrationState::ALL
+            .into_iter()
+            .filter(|&state| state != Error)
+        {
             assert_eq!(next(FULL, state as u32, 0), Err(Refusal::UnknownTarget));
             assert_eq!(next(FULL, 0, state as u32), Err(Refusal::InError));
         }
@@ -321,7 +330,7 @@ mod tests {
     #[test]
     fn nothing_works_without_stop_copy() {
         for flags in [0, 2, 4, 6] {
-            for state in State::ALL {
+            for state in MigrationState::ALL {
                 assert!(!Abilities::from_raw(flags).has(state));
             }
         }

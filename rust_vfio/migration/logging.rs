@@ -21,20 +21,14 @@ use kernel::{
 };
 
 use crate::{
-    core::features::Call,
-    ffi::{
-        device::Device,
-        feature_structs::{
-            LoggingControl,
-            LoggingRange,
-            LoggingReport, //
-        },
+    core::feature_call::FeatureCall,
+    kernel::{
         interval_tree::{
             IntervalTree,
             OwnedTree, //
         },
         iova_bitmap::IovaBitmap,
-        uapi::UserAddr, //
+        uaccess::UserAddr, //
     },
     logic::{
         combine::{
@@ -42,8 +36,8 @@ use crate::{
             Ranges, //
         },
         features::{
-            Access,
-            Operation, //
+            Operation,
+            SupportedOps, //
         },
         logging::{
             self,
@@ -51,6 +45,12 @@ use crate::{
             PageSize, //
         }, //
     },
+    uapi::feature::{
+        LoggingControl,
+        LoggingRange,
+        LoggingReport, //
+    },
+    views::device::Device, //
 };
 
 /// As many ranges as fit into a page.
@@ -73,11 +73,11 @@ impl From<LoggingError> for Error {
 ///
 /// `ENOTTY` if the device cannot log, `EINVAL`, `E2BIG`, `EOVERFLOW`, `EFAULT`, `ENOMEM`, what the
 /// driver returned.
-pub(crate) fn start(device: &Device, call: &Call) -> Result {
+pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_log_dma() {
         return Err(ENOTTY);
     }
-    if call.check(Access::Set, size_of::<LoggingControl>())? == Operation::Nothing {
+    if call.check(SupportedOps::Set, size_of::<LoggingControl>())? == Operation::Nothing {
         return Ok(());
     }
     let mut control = call.data().read::<LoggingControl>()?;
@@ -110,11 +110,11 @@ fn read_ranges(addr: UserAddr, count: u32, page_size: PageSize) -> Result<OwnedT
 /// # Errors
 ///
 /// `ENOTTY` if the device cannot log, `EINVAL`, what the driver returned.
-pub(crate) fn stop(device: &Device, call: &Call) -> Result {
+pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_log_dma() {
         return Err(ENOTTY);
     }
-    match call.check(Access::Set, 0)? {
+    match call.check(SupportedOps::Set, 0)? {
         Operation::Nothing => Ok(()),
         Operation::Get | Operation::Set => device.stop_log(),
     }
@@ -126,11 +126,11 @@ pub(crate) fn stop(device: &Device, call: &Call) -> Result {
 ///
 /// `ENOTTY` if the device cannot log, `EINVAL`, `EOVERFLOW`, `EFAULT`, `ENOMEM`, `EOPNOTSUPP` if
 /// the kernel lacks the bitmaps, what the driver returned.
-pub(crate) fn report(device: &Device, call: &Call) -> Result {
+pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_log_dma() {
         return Err(ENOTTY);
     }
-    if call.check(Access::Get, size_of::<LoggingReport>())? == Operation::Nothing {
+    if call.check(SupportedOps::Get, size_of::<LoggingReport>())? == Operation::Nothing {
         return Ok(());
     }
     let report = call.data().read::<LoggingReport>()?;

@@ -9,19 +9,24 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
-/// The modules, in alphabetical order.
+/// Those of `vfio.ko`.
 #[path = "../../../../rust_vfio/logic"]
 pub mod logic {
-    pub mod account;
     pub mod argsz;
     pub mod caps;
     pub mod combine;
-    pub mod dirty;
     pub mod features;
     pub mod fsm;
-    pub mod iova_ranges;
     pub mod irqs;
     pub mod logging;
+}
+
+/// Those of `vfio_iommu_type1.ko`.
+#[path = "../../../../rust_vfio/iommu_type1/logic"]
+pub mod type1_logic {
+    pub mod account;
+    pub mod dirty;
+    pub mod iova_ranges;
     pub mod runs;
     pub mod units;
     pub mod unmap_plan;

@@ -5,9 +5,9 @@
 //! The model of a bitmap is a `bool` per page; that of an account counts pages.
 
 use proptest::prelude::*;
-use vfio_logic_tests::logic::{
+use vfio_logic_tests::type1_logic::{
     account::{
-        Charged,
+        Accounted,
         Credit, //
     },
     dirty::{
@@ -175,7 +175,7 @@ proptest! {
     ) {
         let price = |count: usize| PageCount::new(count as u64);
         let mut account = 0u64;
-        let mut charged = Charged::NOTHING;
+        let mut charged = Accounted::NOTHING;
 
         let mut pinned = pins.iter().take(pages as usize).filter(|pin| **pin).count();
         charged.add(price(pinned));
@@ -202,6 +202,6 @@ proptest! {
             account -= charged.take(price(1)).get();
         }
         prop_assert_eq!(account, 0);
-        prop_assert_eq!(charged, Charged::NOTHING);
+        prop_assert_eq!(charged, Accounted::NOTHING);
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use vfio_logic_tests::logic::fsm::{
     next,
     Abilities,
-    State, //
+    MigrationState, //
 };
 
 /// The next state for every pair, for a device that has all of them: row is where it is, column
@@ -67,7 +67,7 @@ proptest! {
 
     #[test]
     fn numbers_survive_the_round_trip(raw: u32) {
-        match State::from_raw(raw) {
+        match MigrationState::from_raw(raw) {
             Some(state) => prop_assert_eq!(state as u32, raw),
             None => prop_assert!(raw > 7),
         }

@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 use vfio_logic_tests::logic::{
     features::{
-        Access,
+        SupportedOps,
         Operation,
         Request, //
     },
@@ -67,9 +67,9 @@ proptest! {
         let word = bits << 16 | u32::from(index);
         let (get, set, probe) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
         for (access, may_get, may_set) in [
-            (Access::Get, true, false),
-            (Access::Set, false, true),
-            (Access::GetOrSet, true, true),
+            (SupportedOps::Get, true, false),
+            (SupportedOps::Set, false, true),
+            (SupportedOps::GetOrSet, true, true),
         ] {
             let nonsense = bits & 8 != 0 || (get && set && !probe);
             let forbidden = (get && !may_get) || (set && !may_set);

@@ -6,7 +6,7 @@
 //! at the bottom or at the very top of the real one, so that every overflow would show.
 
 use proptest::prelude::*;
-use vfio_logic_tests::logic::{
+use vfio_logic_tests::type1_logic::{
     iova_ranges::{
         allows,
         aperture_conflicts,
@@ -16,7 +16,7 @@ use vfio_logic_tests::logic::{
     runs::{
         first_chunk,
         room_at,
-        Backing,
+        FrameKind,
         Run,
         CHUNK_RUNS, //
     },
@@ -175,7 +175,7 @@ proptest! {
         let mut list: Vec<Run> = Vec::new();
         for (pages, gap, reserved) in lengths {
             next += u64::from(gap);
-            let backing = if reserved { Backing::Reserved } else { Backing::Pinned };
+            let backing = if reserved { FrameKind::Reserved } else { FrameKind::Pinned };
             let run = Run::new(Pfn::new(next), PageCount::new(pages), backing).unwrap();
             frames.extend((next..next + pages).map(|pfn| (pfn, reserved)));
             next += pages;
@@ -187,13 +187,13 @@ proptest! {
         let again: Vec<(u64, bool)> = list
             .iter()
             .flat_map(|run| {
-                let reserved = run.backing() == Backing::Reserved;
+                let reserved = run.backing() == FrameKind::Reserved;
                 let first = run.first().get();
                 (first..first + run.pages().get()).map(move |pfn| (pfn, reserved))
             })
             .collect();
         prop_assert_eq!(&again, &frames);
-        let charged: u64 = list.iter().map(|run| run.charged().get()).sum();
+        let charged: u64 = list.iter().map(|run| run.accounted().get()).sum();
         prop_assert_eq!(charged, frames.iter().filter(|(_, reserved)| !reserved).count() as u64);
         prop_assert!(list.windows(2).all(|pair| pair[0].joined(pair[1]).is_none()));
     }
@@ -207,7 +207,7 @@ proptest! {
     ) {
         let list: Vec<Run> = lengths
             .iter()
-            .map(|pages| Run::new(Pfn::new(7), PageCount::new(*pages), Backing::Pinned).unwrap())
+            .map(|pages| Run::new(Pfn::new(7), PageCount::new(*pages), FrameKind::Pinned).unwrap())
             .collect();
         let mut rest = list.as_slice();
         let mut seen = Vec::new();

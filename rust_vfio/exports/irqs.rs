@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The check on VFIO_DEVICE_SET_IRQS. Contract section 4.6.
+
+use kernel::{
+    error::Error,
+    ffi::c_int, //
+};
+
+use crate::{
+    bindings,
+    core::irqs,
+    logic::irqs::Header, //
+};
+
+/// # Safety
+///
+/// `hdr` is valid for reading, and `data_size` is null or valid for writing; they do not overlap.
+#[no_mangle]
+unsafe extern "C" fn vfio_set_irqs_validate_and_prepare(
+    hdr: *mut bindings::vfio_irq_set,
+    num_irqs: c_int,
+    max_irq_type: c_int,
+    data_size: *mut usize,
+) -> c_int {
+    // SAFETY: By the contract of this function.
+    let (hdr, data_size) = unsafe { (&*hdr, data_size.as_mut()) };
+    let header = Header {
+        argsz: hdr.argsz,
+        flags: hdr.flags,
+        index: hdr.index,
+        start: hdr.start,
+        count: hdr.count,
+    };
+    irqs::validate_and_prepare(header, num_irqs, max_irq_type, data_size)
+        .map_or_else(Error::to_errno, |()| 0)
+}
+
+export! {
+    vfio_set_irqs_validate_and_prepare,
+}

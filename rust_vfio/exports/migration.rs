@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Helpers for drivers of devices that can be migrated or log DMA. Contract section 4.4.
+
+use kernel::{
+    error::code::EINVAL,
+    ffi::c_int, //
+};
+
+use crate::{
+    bindings::{
+        self,
+        vfio_device_mig_state as MigState, //
+    },
+    kernel::interval_tree::IntervalTree,
+    logic::fsm::{
+        MigrationState,
+        Refusal, //
+    },
+    migration,
+    views::device::Device, //
+};
+
+/// # Safety
+///
+/// `device` is valid, and `next_fsm` valid for writing.
+#[no_mangle]
+unsafe extern "C" fn vfio_mig_get_next_state(
+    device: *mut bindings::vfio_device,
+    cur_fsm: MigState,
+    new_fsm: MigState,
+    next_fsm: *mut MigState,
+) -> c_int {
+    // SAFETY: By the contract of this function.
+    let device = unsafe { Device::from_raw(device) };
+    let (next, result) = match migration::next_state(device, cur_fsm.0, new_fsm.0) {
+        Ok(next) => (next, 0),
+        // Drivers that do not look at the result see the error state.
+        Err(Refusal::NoPath) => (MigrationState::Error, EINVAL.to_errno()),
+        Err(_) => return EINVAL.to_errno(),
+    };
+    // SAFETY: By the contract of this function.
+    unsafe { next_fsm.write(MigState(next as u32)) };
+    result
+}
+
+/// # Safety
+///
+/// `root` is a valid tree that nobody else uses during the call.
+#[no_mangle]
+unsafe extern "C" fn vfio_combine_iova_ranges(
+    root: *mut bindings::rb_root_cached,
+    cur_nodes: u32,
+    req_nodes: u32,
+) {
+    // SAFETY: By the contract of this function.
+    let ranges = unsafe { IntervalTree::from_raw(root) };
+    migration::logging::combine_ranges(ranges, cur_nodes, req_nodes);
+}
+
+export! {
+    vfio_mig_get_next_state,
+    vfio_combine_iova_ranges,
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Inline functions and macros of the kernel that vfio.ko needs, as functions
+ * that Rust can call. Each is a single call.
+ */
+#ifndef RUST_VFIO_HELPERS_H
+#define RUST_VFIO_HELPERS_H
+
+#include <linux/device.h>
+#include <linux/fs.h>
+#include <linux/idr.h>
+#include <linux/iova_bitmap.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/refcount.h>
+#include <linux/sched.h>
+#include <linux/workqueue.h>
+
+void vfio_rs_list_add(struct list_head *entry, struct list_head *head);
+void vfio_rs_list_add_tail(struct list_head *entry, struct list_head *head);
+void vfio_rs_list_del(struct list_head *entry);
+
+void *vfio_rs_kvzalloc(size_t size);
+void vfio_rs_ida_init(struct ida *ida);
+void vfio_rs_assert_mutex_held(struct mutex *lock);
+void vfio_rs_task_comm(struct task_struct *task, u8 comm[TASK_COMM_LEN]);
+struct cdev *vfio_rs_inode_cdev(struct inode *inode);
+struct file *vfio_rs_device_getfile(const struct file_operations *fops,
+				    void *private_data);
+
+bool vfio_rs_refcount_inc_not_zero(refcount_t *refs);
+
+void vfio_rs_pm_runtime_put_noidle(struct device *dev);
+void vfio_rs_log_resume_failed(struct device *dev, int error);
+
+struct virqfd;
+
+struct workqueue_struct *vfio_rs_alloc_cleanup_queue(void);
+void vfio_rs_virqfd_init_works(struct virqfd *virqfd, work_func_t thread,
+			       work_func_t flush, work_func_t shutdown);
+void vfio_rs_init_waitqueue_func_entry(struct wait_queue_entry *entry,
+				       wait_queue_func_t func);
+void vfio_rs_init_poll_funcptr(struct poll_table_struct *table,
+			       poll_queue_proc proc);
+__poll_t vfio_rs_vfs_poll(struct file *file, struct poll_table_struct *table);
+
+struct iova_bitmap *vfio_rs_iova_bitmap_alloc(unsigned long iova, size_t length,
+					      unsigned long page_size,
+					      u64 __user *data);
+void vfio_rs_iova_bitmap_free(struct iova_bitmap *bitmap);
+int vfio_rs_iova_bitmap_for_each(struct iova_bitmap *bitmap, void *opaque,
+				 iova_bitmap_fn_t fn);
+
+#endif

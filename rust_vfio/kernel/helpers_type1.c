@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inline functions and macros of the kernel as functions: see helpers_type1.h.
+ */
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include "helpers_type1.h"
+
+void vfio_rs_cond_resched(void)
+{
+	cond_resched();
+}
+
+bool vfio_rs_fatal_signal_pending(struct task_struct *task)
+{
+	return fatal_signal_pending(task);
+}
+
+unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
+				  unsigned int limit)
+{
+	return task_rlimit(task, limit);
+}
+
+int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm)
+{
+	return mmap_write_lock_killable(mm);
+}
+
+void vfio_rs_mmap_write_lock(struct mm_struct *mm)
+{
+	mmap_write_lock(mm);
+}
+
+void vfio_rs_mmap_write_unlock(struct mm_struct *mm)
+{
+	mmap_write_unlock(mm);
+}
+
+unsigned long vfio_rs_untagged_addr_remote(struct mm_struct *mm,
+					   unsigned long addr)
+{
+	return untagged_addr_remote(mm, addr);
+}
+
+bool vfio_rs_access_ok(unsigned long addr, unsigned long size)
+{
+	return access_ok((void __user *)addr, size);
+}
+
+unsigned long vfio_rs_page_to_pfn(const struct page *page)
+{
+	return page_to_pfn(page);
+}
+
+bool vfio_rs_pfn_valid(unsigned long pfn)
+{
+	return pfn_valid(pfn);
+}
+
+struct page *vfio_rs_pfn_to_page(unsigned long pfn)
+{
+	return pfn_to_page(pfn);
+}
+
+struct folio *vfio_rs_page_folio(struct page *page)
+{
+	return page_folio(page);
+}
+
+unsigned long vfio_rs_folio_pfn(const struct folio *folio)
+{
+	return folio_pfn(folio);
+}
+
+unsigned long vfio_rs_folio_nr_pages(const struct folio *folio)
+{
+	return folio_nr_pages(folio);
+}
+
+bool vfio_rs_page_reserved(const struct page *page)
+{
+	return PageReserved(page);
+}
+
+void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty)
+{
+	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages, dirty);
+}
+
+struct iommu_domain *vfio_rs_iommu_paging_domain_alloc(struct device *dev)
+{
+	return iommu_paging_domain_alloc(dev);
+}
+
+int vfio_rs_iommu_get_msi_cookie(struct iommu_domain *domain, dma_addr_t base)
+{
+	return iommu_get_msi_cookie(domain, base);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Inline functions and macros of the kernel that vfio_iommu_type1.ko needs,
+ * as functions that Rust can call. Each is a single call.
+ */
+#ifndef RUST_VFIO_HELPERS_TYPE1_H
+#define RUST_VFIO_HELPERS_TYPE1_H
+
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+/* Scheduling. */
+void vfio_rs_cond_resched(void);
+bool vfio_rs_fatal_signal_pending(struct task_struct *task);
+unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
+				  unsigned int limit);
+
+/* Address spaces. */
+int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm);
+void vfio_rs_mmap_write_lock(struct mm_struct *mm);
+void vfio_rs_mmap_write_unlock(struct mm_struct *mm);
+unsigned long vfio_rs_untagged_addr_remote(struct mm_struct *mm,
+					   unsigned long addr);
+bool vfio_rs_access_ok(unsigned long addr, unsigned long size);
+
+/* Pages. */
+unsigned long vfio_rs_page_to_pfn(const struct page *page);
+bool vfio_rs_pfn_valid(unsigned long pfn);
+struct page *vfio_rs_pfn_to_page(unsigned long pfn);
+struct folio *vfio_rs_page_folio(struct page *page);
+unsigned long vfio_rs_folio_pfn(const struct folio *folio);
+unsigned long vfio_rs_folio_nr_pages(const struct folio *folio);
+bool vfio_rs_page_reserved(const struct page *page);
+void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty);
+
+/* IOMMU domains. */
+struct iommu_domain *vfio_rs_iommu_paging_domain_alloc(struct device *dev);
+int vfio_rs_iommu_get_msi_cookie(struct iommu_domain *domain, dma_addr_t base);
+
+#endif

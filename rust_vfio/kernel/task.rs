@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can be asked of the calling task, and the taint of the kernel.
+//!
+//! In the kernel crate: `kernel::task::Task` would get `comm()`; `kernel::cred` would get
+//! `capable()`; `kernel::panic` would get `add_taint()`.
+//!
+//! C headers: `include/linux/sched.h`, `include/linux/capability.h`, `include/linux/panic.h`.
+
+use crate::bindings;
+
+/// Whether the calling task may do raw I/O (`CAP_SYS_RAWIO`), which devices without IOMMU need.
+pub(crate) fn capable_rawio() -> bool {
+    // SAFETY: A function without requirements.
+    unsafe { bindings::capable(bindings::CAP_SYS_RAWIO as i32) }
+}
+
+/// Marks the kernel as one whose memory a user may have been able to overwrite.
+pub(crate) fn taint_user() {
+    // SAFETY: A function without requirements.
+    unsafe { bindings::add_taint(bindings::TAINT_USER, bindings::lockdep_ok_LOCKDEP_STILL_OK) };
+}
+
+/// The name of the calling task, as in `/proc/<pid>/comm`.
+pub(crate) struct Comm([u8; bindings::TASK_COMM_LEN as usize]);
+
+impl Comm {
+    /// The name of the caller.
+    pub(crate) fn current() -> Self {
+        let mut comm = [0; bindings::TASK_COMM_LEN as usize];
+        let task = kernel::task::Task::current_raw();
+        // SAFETY: The calling task is valid, and the buffer as long as the function is told.
+        unsafe { bindings::vfio_rs_task_comm(task, comm.as_mut_ptr()) };
+        Self(comm)
+    }
+}
+
+impl kernel::fmt::Display for Comm {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        let name = self.0.split(|b| *b == 0).next().unwrap_or(&[]);
+        kernel::fmt::Display::fmt(kernel::str::BStr::from_bytes(name), f)
+    }
+}
+
+/// The process ID of the calling task, in the initial namespace.
+pub(crate) fn current_pid() -> i32 {
+    kernel::current!().pid()
+}
