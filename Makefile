@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := modules
 
+include tools/series.sh
+
 IMPL ?= rust
 DEBUG ?=
 TESTS ?=
@@ -29,7 +31,7 @@ vm_out   := $(build)/vm-$(flavour)
 release := $(shell uname -r)
 running := /lib/modules/$(release)/build
 ifndef KDIR
-KDIR := $(if $(filter 7.3 7.3.% 7.3-%,$(release)),$(if $(wildcard $(running)/rust/libkernel.rmeta),$(running)))
+KDIR := $(if $(filter $(series) $(series).% $(series)-%,$(release)),$(if $(wildcard $(running)/rust/libkernel.rmeta),$(running)))
 endif
 user_out := $(build)/modules
 

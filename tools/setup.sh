@@ -53,6 +53,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	say "installing ${missing[*]}"
 
 	# Backports are asked from the mirror that this machine uses already.
+	# shellcheck disable=SC2016 # these are variables of apt
 	mirror=$(apt-get indextargets --format '$(REPO_URI)|$(RELEASE)' 'Created-By: Packages' |
 		awk -F'|' -v r="$VERSION_CODENAME" '$2 == r { print $1; exit }')
 	[ -n "$mirror" ] || die "apt knows no mirror of $VERSION_CODENAME"

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
+# shellcheck disable=SC2034 # used where this is sourced
+#
 # Shared by the scripts of this directory: where things are kept and which
 # tools build a kernel. Sourced, never run.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${RUST_VFIO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rust_vfio}
-series=7.3
+# shellcheck source=tools/series.sh
+. "$top/tools/series.sh"
 llvm=22
 bindgen_version=0.72.1
 

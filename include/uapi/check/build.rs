@@ -7,6 +7,17 @@
 
 use std::{env, error::Error, fmt::Write, fs, path::PathBuf};
 
+/// The file that says which kernel series this project is for.
+const SERIES: &str = include_str!("../../../tools/series.sh");
+
+/// Returns the kernel series, such as `7.3`.
+fn series() -> &'static str {
+    SERIES
+        .lines()
+        .find_map(|line| line.strip_prefix("series="))
+        .expect("tools/series.sh names the series")
+}
+
 /// Where the set-up step keeps the source of the kernel.
 fn kernel_source() -> PathBuf {
     for name in [
@@ -30,7 +41,7 @@ fn kernel_source() -> PathBuf {
                 .unwrap_or_default()
                 .join("rust_vfio")
         });
-    cache.join("src/linux-source-7.3")
+    cache.join(format!("src/linux-source-{}", series()))
 }
 
 /// Lists the structures with their fields, and the constants, as Rust tables.
@@ -81,8 +92,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", header.display());
     if !header.exists() {
         return Err(format!(
-            "{} is not there: set KSRC to the source of a 7.3 kernel, or run the set-up step",
-            header.display()
+            "{} is not there: set KSRC to the source of a {} kernel, or run the set-up step",
+            header.display(),
+            series()
         )
         .into());
     }
