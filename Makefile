@@ -40,7 +40,7 @@ vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
 .PHONY: help setup modules modules_install vm-modules programs demo test build-matrix \
 	 iommu-matrix floor bench \
-	 shell clippy fmt fmt-check doc clean
+	 shell clippy layers fmt fmt-check doc clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,6 +121,9 @@ clippy: ## Lint everything; any warning is an error
 		"$(build)/clippy/fixture" CLIPPY=1 KRUSTFLAGS="-Dwarnings" modules
 	@$(cargo) clippy --workspace --all-targets -- -D warnings
 	@shellcheck --severity=warning -x tools/*.sh tools/vm/[!e]*.sh .ci/run
+
+layers: ## Check the structure of the modules against docs/architecture.md
+	@$(cargo) run -p layers
 
 fmt: ## Format all Rust code
 	@git ls-files '*.rs' | xargs /usr/bin/rustfmt --edition 2021 --config-path .
