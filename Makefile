@@ -40,7 +40,7 @@ vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
 .PHONY: help setup modules modules_install vm-modules programs demo test build-matrix \
 	 iommu-matrix floor bench \
-	 shell clippy layers fmt fmt-check doc clean
+	 shell clippy layers fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -135,6 +135,14 @@ doc: ## Build the documentation; any warning is an error
 	@tools/setup.sh
 	@RUSTDOCFLAGS="-Dwarnings -Arustdoc::private_intra_doc_links" $(cargo) doc --workspace --no-deps --document-private-items
 	@tools/doc.sh "$(vm_kernel)" "$(vm_out)/out" "$(build)/doc"
+
+docs: ## Make the tables in docs/ from the tests and the code
+	@python3 -B tools/docs/rows.py
+	@python3 -B tools/docs/deviations.py
+
+docs-check: ## Check that the tables in docs/ are up to date
+	@python3 -B tools/docs/rows.py --check
+	@python3 -B tools/docs/deviations.py --check
 
 clean: ## Remove what was built here; kernels stay in the cache
 	@rm -rf $(build) target
