@@ -28,7 +28,8 @@ use crate::{
         fops::{
             FileOps,
             FopsTable,
-            Inode, //
+            Inode,
+            OpeningFile, //
         },
         iommu_group::{
             DmaOwner,
@@ -62,13 +63,13 @@ pub(crate) struct Container {
 /// What the lock of a container protects.
 struct ContainerState {
     /// The groups that joined, newest first.
-    groups: KVec<Member>,
+    groups: KVec<ContainerMember>,
     /// What translates for them, once the user chose.
     backend: Option<Arc<Backend>>,
 }
 
 /// A group in a container.
-struct Member {
+struct ContainerMember {
     group: IommuGroup,
     kind: GroupType,
     /// The group's DMA belongs to VFIO; not so if the IOMMU is emulated or absent.
@@ -121,7 +122,7 @@ impl Container {
         if let Some(backend) = &state.backend {
             backend.attach_group(group, kind)?;
         }
-        let member = Member {
+        let member = ContainerMember {
             group: group.clone(),
             kind,
             _owner: owner,
@@ -204,7 +205,7 @@ impl Container {
 impl FileOps for Container {
     type Ptr = Arc<Container>;
 
-    fn open(_inode: &Inode, _file: &File) -> Result<Arc<Container>> {
+    fn open(_inode: &Inode, _file: &OpeningFile<'_>) -> Result<Arc<Container>> {
         Arc::pin_init(Container::new(), GFP_KERNEL_ACCOUNT)
     }
 

@@ -8,10 +8,9 @@
 //!
 //! The device is a C structure that the driver embeds; this module owns its index, its inode, its
 //! place in a device set and its registration count. The count is atomic; the set has a lock of
-//! its own (`core/device_set.rs`).
+//! its own (`views/set_table.rs`).
 //!
 //! Corresponds to the first half of `drivers/vfio/vfio_main.c`; contract sections 1.3 to 1.7.
-//! Unlike there, a failure to make the default device set fails the registration.
 
 use kernel::{
     prelude::*,
@@ -30,7 +29,8 @@ use crate::{
             Id,
             Ida,
             IdaLife, //
-        }, //
+        },
+        module::ModuleInit, //
     },
     views::{
         device::{
@@ -40,11 +40,11 @@ use crate::{
             Lifecycle,
             RawDevice, //
         },
-        inode, //
+        inode,
+        set_table, //
     }, //
 };
 
-pub(crate) mod device_set;
 pub(crate) mod feature_call;
 pub(crate) mod info_caps;
 pub(crate) mod irqs;
@@ -55,10 +55,10 @@ pub(crate) mod session;
 /// The indices of devices. They are also the minors of the nodes that name a device directly.
 static INDICES: Ida = Ida::uninit();
 
-/// The class `vfio-dev`, which [`Devices`] owns.
+/// The class `vfio-dev`, which [`CoreState`] owns.
 static CLASS: SetOnce<ClassHandle> = SetOnce::new();
 
-/// Devices have their nodes in `/dev/vfio/devices`.
+/// CoreState have their nodes in `/dev/vfio/devices`.
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 struct DeviceNode;
 
@@ -68,30 +68,28 @@ impl NodePath for DeviceNode {
 }
 
 /// What the device layer needs as long as the module is loaded. Fields are dropped in this order.
-pub(crate) struct Devices {
+pub(crate) struct CoreState {
     _indices: IdaLife,
     _class: Class,
-    _sets: device_set::Sets,
+    _sets: set_table::Sets,
 }
 
-impl Devices {
-    /// Sets the device layer up.
+impl CoreState {
+    /// Sets the device layer up. Called once.
     ///
-    /// # Safety
+    /// # Errors
     ///
-    /// Called once, before anything else of this file, and the result is dropped when no device is
-    /// left.
-    pub(crate) unsafe fn init() -> Result<Self> {
+    /// `ENOMEM`; `EEXIST` if there is such a class already.
+    pub(crate) fn init(loading: &ModuleInit) -> Result<Self> {
         #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
         let class = Class::with_nodes::<DeviceNode>(c"vfio-dev")?;
         #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
         let class = Class::new(c"vfio-dev")?;
         CLASS.populate(class.handle());
         Ok(Self {
-            // SAFETY: By the contract of this function.
-            _sets: unsafe { device_set::Sets::init() },
+            _sets: set_table::Sets::init(loading),
             _class: class,
-            // SAFETY: As above.
+            // SAFETY: Nobody else uses the module yet, and the result goes when no device is left.
             _indices: unsafe { INDICES.init() },
         })
     }
@@ -116,7 +114,7 @@ pub(crate) fn allocate(blueprint: &Blueprint) -> Result<RawDevice> {
     if let Err(e) = device.driver_init() {
         inode::remove_inode(&device);
         // The driver may have chosen a set before it failed.
-        device_set::leave(&device);
+        set_table::leave(&device);
         return Err(e);
     }
     index.into_raw();
@@ -128,7 +126,7 @@ struct Life;
 
 impl Lifecycle for Life {
     fn release(device: &Device) {
-        device_set::leave(device);
+        set_table::leave(device);
         drop(Id::from_raw(&INDICES, device.index()));
         device.driver_release();
         inode::remove_inode(device);

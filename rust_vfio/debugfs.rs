@@ -18,7 +18,10 @@ mod enabled {
     };
 
     use crate::{
-        kernel::debugfs::Dir,
+        kernel::debugfs::{
+            Dir,
+            TopDir, //
+        },
         logic::fsm::{
             Abilities,
             MigrationState, //
@@ -34,20 +37,15 @@ mod enabled {
     static ROOT: SetOnce<Dir> = SetOnce::new();
 
     /// The directory `vfio`; dropping it removes it.
-    pub(crate) struct Root(Dir);
+    pub(crate) type Root = TopDir;
 
     /// Creates the directory `vfio`. Called once, when the module is loaded.
     pub(crate) fn create_root() -> Root {
-        let dir = Dir::at_top(c"vfio");
-        ROOT.populate(dir);
-        Root(dir)
-    }
-
-    impl Drop for Root {
-        fn drop(&mut self) {
-            // SAFETY: The module is being unloaded, so there is no device that would use it.
-            unsafe { self.0.remove() };
-        }
+        let root = TopDir::new(c"vfio");
+        // SAFETY: The directory is removed when the module is unloaded, so that there is no device
+        // left that would use it.
+        ROOT.populate(unsafe { root.handle() });
+        root
     }
 
     /// Adds a device that has just been registered.

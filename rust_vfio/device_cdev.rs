@@ -35,6 +35,7 @@ use crate::{
             FileOps,
             FopsTable,
             Inode,
+            OpeningFile,
             Vma, //
         },
         task,
@@ -98,7 +99,7 @@ pub(crate) unsafe fn add_cdev(device: &Device) {
 impl FileOps for CdevFile {
     type Ptr = Pin<KBox<CdevFile>>;
 
-    fn open(inode: &Inode, file: &File) -> Result<Self::Ptr> {
+    fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<Self::Ptr> {
         // SAFETY: Every node in the region of devices is that of a device.
         let device = unsafe { Device::of_cdev(inode) };
         let device = Registered::get(device).ok_or(ENODEV)?;
@@ -106,8 +107,7 @@ impl FileOps for CdevFile {
             return Err(EPERM);
         }
         let this = KBox::pin_init(CdevFile::new(device), GFP_KERNEL_ACCOUNT)?;
-        // SAFETY: The file is being opened, and owns `this`, which keeps the device.
-        unsafe { file::share_mapping(file, &this.device) };
+        file::share_mapping(file, &this.device);
         Ok(this)
     }
 

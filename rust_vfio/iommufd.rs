@@ -100,8 +100,6 @@ pub(crate) fn device_id(device: &Device, ctx: Option<&IommufdCtx>) -> Result<u32
 
 /// Devices with DMA of their own.
 pub(crate) mod physical {
-    use core::ptr::NonNull;
-
     use kernel::prelude::*;
 
     use crate::{
@@ -130,7 +128,7 @@ pub(crate) mod physical {
     #[doc(alias = "vfio_iommufd_physical_bind")]
     pub(crate) fn bind(device: &Device, ctx: &IommufdCtx) -> Result<u32> {
         let (bound, id) = IommufdDevice::bind(device.bus_device(), ctx)?;
-        device.set_iommufd_device(Some(bound));
+        device.set_iommufd_device(bound);
         Ok(id)
     }
 
@@ -148,10 +146,7 @@ pub(crate) mod physical {
             bound.detach(NO_PASID);
             device.set_iommufd_attached(false);
         }
-        let bound = NonNull::from(bound);
-        device.set_iommufd_device(None);
-        // SAFETY: Nothing is attached any more, and the device has forgotten the binding.
-        unsafe { IommufdDevice::unbind(bound) };
+        device.unbind_iommufd_device();
     }
 
     /// Attaches what has the id `*pt`, in place of what is attached.
@@ -218,7 +213,6 @@ pub(crate) mod emulated {
 
     use crate::{
         kernel::iommufd::{
-            IommufdAccess,
             IommufdCtx, //
         },
         views::device::Device, //
@@ -233,7 +227,7 @@ pub(crate) mod emulated {
     pub(crate) fn bind(device: &Device, ctx: &IommufdCtx) -> Result<u32> {
         device.assert_set_locked();
         let (access, id) = device.create_iommufd_access(ctx)?;
-        device.set_iommufd_access(Some(access));
+        device.set_iommufd_access(access);
         Ok(id)
     }
 
@@ -242,12 +236,7 @@ pub(crate) mod emulated {
     #[doc(alias = "vfio_iommufd_emulated_unbind")]
     pub(crate) fn unbind(device: &Device) {
         device.assert_set_locked();
-        if let Some(access) = device.iommufd_access() {
-            // SAFETY: The device forgets the access before somebody else gets the lock of its set.
-            unsafe { IommufdAccess::destroy(access.into()) };
-            device.set_iommufd_attached(false);
-            device.set_iommufd_access(None);
-        }
+        device.destroy_iommufd_access();
     }
 
     /// Attaches the address space with the id `ioas`, in place of the one that is attached.

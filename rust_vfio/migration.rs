@@ -32,8 +32,8 @@ use crate::{
         fsm::{
             self,
             Abilities,
+            ArcRefusal, //
             MigrationState,
-            Refusal, //
         }, //
     },
     uapi::feature::{
@@ -150,15 +150,15 @@ pub(crate) fn abilities(device: &Device) -> Abilities {
 ///
 /// # Errors
 ///
-/// [`Refusal`], with a kernel warning if the driver claims to be in a state that its device does
+/// [`ArcRefusal`], with a kernel warning if the driver claims to be in a state that its device does
 /// not have.
 #[doc(alias = "vfio_mig_get_next_state")]
 pub(crate) fn next_state(
     device: &Device,
     current: u32,
     wanted: u32,
-) -> Result<MigrationState, Refusal> {
+) -> Result<MigrationState, ArcRefusal> {
     let next = fsm::next(abilities(device), current, wanted);
-    kernel::warn_on!(next == Err(Refusal::ImpossibleCurrent));
+    kernel::warn_on!(next == Err(ArcRefusal::ImpossibleCurrent));
     next
 }

@@ -20,7 +20,6 @@ use kernel::{
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 use crate::device_cdev;
 use crate::{
-    core::device_set,
     debugfs,
     group,
     kernel::task::{
@@ -33,7 +32,8 @@ use crate::{
             Device,
             IommuCap, //
         },
-        group_type::GroupType, //
+        group_type::GroupType,
+        set_table, //
     }, //
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn register(device: &Device, kind: GroupType) -> Result {
     if kernel::warn_on!(cfg!(CONFIG_IOMMUFD) && !device.supports_iommufd()) {
         return Err(EINVAL);
     }
-    device_set::join_default(device)?;
+    set_table::join_default(device)?;
 
     // Drivers see the flag; with iommufd it lets a device without IOMMU be bound.
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]

@@ -17,7 +17,7 @@
 //!         the backend's own locks
 //!   group.devices            (drivers' match runs under it; KVM's lock may be held outside)
 //! cdev_file.binding          (outside group.state; only BIND waits for it)
-//! core::device_set::SETS     (inside everything, holds nothing)
+//! views::set_table::SETS     (inside everything, holds nothing)
 //!
 //! lock of an eventfd's wait queue
 //!   virqfd::SLOTS            (spinlock, interrupts off)
@@ -147,6 +147,7 @@ mod views {
     #[cfg(CONFIG_KVM)]
     pub(crate) mod kvm;
     pub(crate) mod migration_ops;
+    pub(crate) mod set_table;
     pub(crate) mod user_dma;
     #[cfg(CONFIG_VFIO_VIRQFD)]
     pub(crate) mod virqfd;
@@ -168,7 +169,7 @@ struct VfioModule {
     _debugfs: debugfs::Root,
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     _cdevs: device_cdev::CdevRegion,
-    _devices: core::Devices,
+    _devices: core::CoreState,
     #[cfg(CONFIG_VFIO_VIRQFD)]
     _virqfds: virqfd::Virqfds,
     _groups: group::Groups,
@@ -178,17 +179,15 @@ struct VfioModule {
 
 impl ::kernel::Module for VfioModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: This is the module's init function, which runs once, and no other module can
-        // call this one before it returns; fields are dropped when no other module uses this one.
+        // SAFETY: This is the module's init function, which runs once, and no other module can call
+        // this one before it returns; fields are dropped when no other module uses this one.
+        let loading = unsafe { kernel::module::ModuleInit::new() };
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        let backends = unsafe { container::backend::BackendRegistry::init() };
-        // SAFETY: As above.
-        let groups = unsafe { group::Groups::init()? };
-        // SAFETY: As above.
+        let backends = container::backend::BackendRegistry::init(&loading);
+        let groups = group::Groups::init(&loading)?;
         #[cfg(CONFIG_VFIO_VIRQFD)]
-        let virqfds = unsafe { virqfd::init()? };
-        // SAFETY: As above.
-        let devices = unsafe { core::Devices::init()? };
+        let virqfds = virqfd::init(&loading)?;
+        let devices = core::CoreState::init(&loading)?;
         #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
         let cdevs = device_cdev::CdevRegion::init()?;
         let debugfs = debugfs::create_root();

@@ -21,18 +21,19 @@ use kernel::{
 use crate::{
     kernel::{
         file::fget,
+        module::ModuleInit,
         work::{
             CleanupQueue,
             Queue, //
         }, //
     },
     views::virqfd::{
-        Callbacks,
         Events,
         OwnedVirqfd,
         Slot,
         Slots,
         Virqfd, //
+        VirqfdCallbacks,
     }, //
 };
 
@@ -53,21 +54,17 @@ pub(crate) struct Virqfds {
     _queue: CleanupQueue,
 }
 
-/// Gets ready for virqfds.
-///
-/// # Safety
-///
-/// Called once, before another module can call this one; the result is dropped when none can any
-/// more.
+/// Gets ready for virqfds. Called once.
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
-pub(crate) unsafe fn init() -> Result<Virqfds> {
-    // SAFETY: By the contract of this function.
+pub(crate) fn init(_: &ModuleInit) -> Result<Virqfds> {
+    // SAFETY: Nobody else uses the module yet.
     unsafe { SLOTS.init() };
     let queue = CleanupQueue::new()?;
-    CLEANUP.populate(queue.handle());
+    // SAFETY: The queue exists as long as the module is used.
+    CLEANUP.populate(unsafe { queue.handle() });
     Ok(Virqfds { _queue: queue })
 }
 
@@ -86,8 +83,7 @@ impl Events for Teardown {
         // needs to unhook the virqfd, so it is still valid even then.
         if let Some(slot) = virqfd.slot_in(&slots) {
             if let Some(queue) = CLEANUP.copy() {
-                // SAFETY: The queue exists as long as drivers have virqfds.
-                unsafe { slots.shut_down(slot, queue) };
+                slots.shut_down(slot, queue);
             }
         }
     }
@@ -114,7 +110,7 @@ impl Events for Teardown {
 /// `ENOMEM`, `EBADF`, `EINVAL` if the file is no eventfd, `EBUSY` if there is something in the
 /// slot.
 #[doc(alias = "vfio_virqfd_enable")]
-pub(crate) fn enable(callbacks: Callbacks, slot: Slot, fd: i32) -> Result {
+pub(crate) fn enable(callbacks: VirqfdCallbacks, slot: Slot, fd: i32) -> Result {
     let memory = OwnedVirqfd::allocate()?;
     // Holding the file also keeps the eventfd from hanging up before this is done.
     let file = fget(fd)?;
@@ -137,11 +133,9 @@ pub(crate) fn disable(slot: Slot) {
     let Some(queue) = CLEANUP.copy() else {
         return;
     };
-    // SAFETY: The queue exists as long as drivers have virqfds.
-    unsafe { SLOTS.lock().shut_down(slot, queue) };
+    SLOTS.lock().shut_down(slot, queue);
     // Even if the slot is empty: the eventfd may have been closed a moment ago.
-    // SAFETY: As above.
-    unsafe { queue.flush() };
+    queue.flush();
 }
 
 /// Waits for the thread of the virqfd in the slot, if it was about to run. Sleeps.
@@ -153,11 +147,9 @@ pub(crate) fn flush_thread(slot: Slot) {
     {
         let slots = SLOTS.lock();
         if let Some(virqfd) = slots.get(slot).filter(|virqfd| virqfd.has_thread()) {
-            // SAFETY: The queue exists as long as drivers have virqfds. A teardown of this one is
-            // queued under the lock, thus later, and the queue keeps the order.
-            unsafe { virqfd.queue_flush(queue) };
+            // A teardown of this one is queued under the lock, thus later.
+            virqfd.queue_flush(queue);
         }
     }
-    // SAFETY: As above.
-    unsafe { queue.flush() };
+    queue.flush();
 }

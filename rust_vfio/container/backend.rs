@@ -15,6 +15,7 @@ use kernel::{
 use crate::{
     kernel::{
         iommu_group::IommuGroup,
+        module::ModuleInit,
         task,
         uaccess::UserAddr, //
     },
@@ -39,13 +40,9 @@ kernel::sync::global_lock! {
 pub(crate) struct BackendRegistry(());
 
 impl BackendRegistry {
-    /// Makes the registry usable.
-    ///
-    /// # Safety
-    ///
-    /// Called once, before any backend registers and any container is opened.
-    pub(crate) unsafe fn init() -> Self {
-        // SAFETY: By the contract of this function.
+    /// Makes the registry usable. Called once.
+    pub(crate) fn init(_: &ModuleInit) -> Self {
+        // SAFETY: Nobody else uses the module yet, so there is no backend and no container.
         unsafe { DRIVERS.init() };
         Self(())
     }

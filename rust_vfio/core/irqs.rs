@@ -6,7 +6,7 @@
 
 use kernel::prelude::*;
 
-use crate::logic::irqs::Header;
+use crate::logic::irqs::IrqHeader;
 
 /// Checks a request against a device that has `kinds` kinds of interrupts, and `vectors` vectors
 /// of the kind in question.
@@ -19,7 +19,7 @@ use crate::logic::irqs::Header;
 /// `EINVAL`. `data_len` is 0 then, or unchanged if the header is not even sound in itself.
 #[doc(alias = "vfio_set_irqs_validate_and_prepare")]
 pub(crate) fn validate_and_prepare(
-    header: Header,
+    header: IrqHeader,
     vectors: i32,
     kinds: i32,
     mut data_len: Option<&mut usize>,

@@ -54,14 +54,14 @@ impl Space {
 }
 
 /// The part of a request that both have in common.
-struct Header {
+struct PtHeader {
     argsz: u32,
     flags: u32,
     /// How long the request is without a PASID, which follows.
     mandatory: usize,
 }
 
-impl Header {
+impl PtHeader {
     /// Finds out what the request is about. `pasid_flag` says that there is a PASID, which the
     /// driver must be able to handle.
     ///
@@ -95,7 +95,7 @@ pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize> {
     const MANDATORY: usize = offset_of!(AttachIommufdPt, pasid);
 
     let request = arg.read_prefix::<AttachIommufdPt>(MANDATORY)?;
-    let header = Header {
+    let header = PtHeader {
         argsz: request.argsz,
         flags: request.flags,
         mandatory: MANDATORY,
@@ -121,7 +121,7 @@ pub(super) fn detach(device: &Device, arg: UserAddr) -> Result<isize> {
     const MANDATORY: usize = offset_of!(DetachIommufdPt, pasid);
 
     let request = arg.read_prefix::<DetachIommufdPt>(MANDATORY)?;
-    let header = Header {
+    let header = PtHeader {
         argsz: request.argsz,
         flags: request.flags,
         mandatory: MANDATORY,

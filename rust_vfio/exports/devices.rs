@@ -8,10 +8,7 @@ use kernel::error::from_result;
 
 use crate::{
     bindings,
-    core::{
-        self as vfio_core,
-        device_set, //
-    },
+    core as vfio_core,
     registration,
     views::{
         device::{
@@ -19,7 +16,8 @@ use crate::{
             Device, //
         },
         device_set::DeviceSet,
-        group_type::GroupType, //
+        group_type::GroupType,
+        set_table, //
     }, //
 };
 
@@ -102,7 +100,7 @@ unsafe extern "C" fn vfio_assign_device_set(
 ) -> kernel::ffi::c_int {
     // SAFETY: By the contract of this function.
     let device = unsafe { Device::from_raw(device) };
-    from_result(|| device_set::join(device, set_id.addr()).map(|()| 0))
+    from_result(|| set_table::join(device, set_id.addr()).map(|()| 0))
 }
 
 /// # Safety
@@ -113,7 +111,7 @@ unsafe extern "C" fn vfio_device_set_open_count(
     dev_set: *mut bindings::vfio_device_set,
 ) -> kernel::ffi::c_uint {
     // SAFETY: By the contract of this function.
-    unsafe { device_set::open_count(DeviceSet::from_raw(dev_set)) }
+    unsafe { set_table::open_count(DeviceSet::from_raw(dev_set)) }
 }
 
 /// # Safety
@@ -127,7 +125,7 @@ unsafe extern "C" fn vfio_find_device_in_devset(
     // SAFETY: By the contract of this function.
     let found = unsafe {
         let set = DeviceSet::from_raw(dev_set);
-        device_set::find_by_bus_device(set, dev.addr())
+        set_table::find_by_bus_device(set, dev.addr())
     };
     found.unwrap_or(ptr::null_mut())
 }

@@ -10,7 +10,7 @@ use kernel::{
 use crate::{
     bindings,
     core::irqs,
-    logic::irqs::Header, //
+    logic::irqs::IrqHeader, //
 };
 
 /// # Safety
@@ -25,7 +25,7 @@ unsafe extern "C" fn vfio_set_irqs_validate_and_prepare(
 ) -> c_int {
     // SAFETY: By the contract of this function.
     let (hdr, data_size) = unsafe { (&*hdr, data_size.as_mut()) };
-    let header = Header {
+    let header = IrqHeader {
         argsz: hdr.argsz,
         flags: hdr.flags,
         index: hdr.index,

@@ -14,8 +14,8 @@ use crate::{
     },
     kernel::interval_tree::IntervalTree,
     logic::fsm::{
+        ArcRefusal, //
         MigrationState,
-        Refusal, //
     },
     migration,
     views::device::Device, //
@@ -36,7 +36,7 @@ unsafe extern "C" fn vfio_mig_get_next_state(
     let (next, result) = match migration::next_state(device, cur_fsm.0, new_fsm.0) {
         Ok(next) => (next, 0),
         // Drivers that do not look at the result see the error state.
-        Err(Refusal::NoPath) => (MigrationState::Error, EINVAL.to_errno()),
+        Err(ArcRefusal::NoPath) => (MigrationState::Error, EINVAL.to_errno()),
         Err(_) => return EINVAL.to_errno(),
     };
     // SAFETY: By the contract of this function.

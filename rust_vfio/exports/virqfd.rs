@@ -18,10 +18,10 @@ use kernel::{
 use crate::{
     bindings,
     views::virqfd::{
-        Callbacks,
         Handler,
         Slot,
         Thread, //
+        VirqfdCallbacks,
     },
     virqfd, //
 };
@@ -46,7 +46,7 @@ unsafe extern "C" fn vfio_virqfd_enable(
     // SAFETY: By the contract of this function.
     let (callbacks, slot) = unsafe {
         (
-            Callbacks::new(opaque, data, handler, thread),
+            VirqfdCallbacks::new(opaque, data, handler, thread),
             Slot::from_raw(slot),
         )
     };

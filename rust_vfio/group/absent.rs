@@ -4,9 +4,12 @@
 
 use kernel::prelude::*;
 
-use crate::views::{
-    device::Device,
-    group_type::GroupType, //
+use crate::{
+    kernel::module::ModuleInit,
+    views::{
+        device::Device,
+        group_type::GroupType, //
+    },
 };
 
 /// There is nothing to set up.
@@ -14,11 +17,7 @@ pub(crate) struct Groups(());
 
 impl Groups {
     /// Sets nothing up.
-    ///
-    /// # Safety
-    ///
-    /// None; the function looks like its counterpart.
-    pub(crate) unsafe fn init() -> Result<Self> {
+    pub(crate) fn init(_: &ModuleInit) -> Result<Self> {
         Ok(Self(()))
     }
 }

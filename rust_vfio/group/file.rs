@@ -31,7 +31,8 @@ use crate::{
         fops::{
             FileOps,
             FopsTable,
-            Inode, //
+            Inode,
+            OpeningFile, //
         },
         uaccess::{
             UserAddr,
@@ -143,7 +144,7 @@ impl Group {
 impl FileOps for Group {
     type Ptr = ARef<Group>;
 
-    fn open(inode: &Inode, file: &File) -> Result<ARef<Group>> {
+    fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<ARef<Group>> {
         // SAFETY: Every node in the region of groups is that of a group.
         let group = unsafe { Group::from_inode(inode) };
         let mut state = group.state.lock();

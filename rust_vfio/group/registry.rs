@@ -30,7 +30,8 @@ use crate::{
             Ida,
             IdaLife, //
         },
-        iommu_group::IommuGroup, //
+        iommu_group::IommuGroup,
+        module::ModuleInit, //
     },
     noiommu,
     views::{
@@ -84,15 +85,15 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Sets the group layer up.
+    /// Sets the group layer up. Called once.
     ///
-    /// # Safety
+    /// # Errors
     ///
-    /// Called once, before any device is registered, and dropped when no device is left.
-    pub(crate) unsafe fn init() -> Result<Self> {
-        // SAFETY: By the contract of this function.
+    /// `ENOMEM`; `EEXIST` if there is such a class already; `EBUSY` if no major is left.
+    pub(crate) fn init(_: &ModuleInit) -> Result<Self> {
+        // SAFETY: Nobody else uses the module yet, so there is no device.
         unsafe { REGISTRY.init() };
-        // SAFETY: As above.
+        // SAFETY: As above, and the result goes when no device is left.
         let minors = unsafe { MINORS.init() };
         let class = Class::with_nodes::<GroupNode>(c"vfio")?;
         let region = Region::new(c"vfio")?;

@@ -61,7 +61,7 @@ pub(crate) struct GroupData {
     pub(super) state: Mutex<GroupState>,
     /// `device_lock`: the devices that user space can ask for.
     #[pin]
-    pub(super) devices: Mutex<Devices>,
+    pub(super) devices: Mutex<GroupDevices>,
     /// The virtual machine that KVM named; seen by devices that are opened later.
     #[pin]
     pub(super) kvm: SpinLock<KvmPtr>,
@@ -73,7 +73,7 @@ pub(crate) struct GroupData {
 
 /// The list of devices, pinned inside its lock.
 #[pin_data]
-pub(super) struct Devices {
+pub(super) struct GroupDevices {
     #[pin]
     pub(super) list: DeviceList<GroupLink>,
 }
@@ -147,7 +147,7 @@ impl GroupData {
                 "vfio_group.group_lock"
             ),
             devices <- new_mutex!(
-                pin_init!(Devices { list <- DeviceList::new() }),
+                pin_init!(GroupDevices { list <- DeviceList::new() }),
                 "vfio_group.device_lock"
             ),
             kvm <- new_spinlock!(KvmPtr::none(), "vfio_group.kvm_ref_lock"),

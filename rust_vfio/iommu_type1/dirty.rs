@@ -82,7 +82,7 @@ impl Type1 {
     fn report(&self, request: uapi::DirtyRange) -> Result {
         fits_native(&[request.iova, request.size])?;
         let range = IovaRange::with_len(Iova::new(request.iova), request.size)
-            .map_err(crate::iommu_type1::logic::unmap_plan::Refusal::from)?;
+            .map_err(crate::iommu_type1::logic::unmap_plan::RangeRefusal::from)?;
         let bitmap = UserBitmap::new(request.bitmap, request.size)?;
         let mut state = self.state.lock();
         state.can_report(&bitmap)?;

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// A group whose devices use a domain.
-pub(super) struct Member {
+pub(super) struct DomainMember {
     pub(super) group: GroupHandle,
     /// Whether its drivers pin what the devices write, so that other pages stay clean.
     pub(super) pins: bool,
@@ -45,7 +45,7 @@ pub(super) struct Member {
 /// A page table and the groups whose devices use it. Dropping it detaches them.
 pub(super) struct Domain {
     pub(super) paging: PagingDomain,
-    pub(super) members: KVec<Member>,
+    pub(super) members: KVec<DomainMember>,
     /// All DMA is cache-coherent, even if a device asks for something else.
     pub(super) coherent: bool,
 }
@@ -69,14 +69,14 @@ impl Domain {
     pub(super) fn attach(&mut self, group: GroupHandle) -> Result {
         self.members.reserve(1, GFP_KERNEL)?;
         self.paging.attach(group)?;
-        let member = Member { group, pins: false };
+        let member = DomainMember { group, pins: false };
         // There is room.
         self.members.push(member, GFP_KERNEL)?;
         Ok(())
     }
 
     /// Detaches `group`, if it was attached.
-    pub(super) fn detach(&mut self, group: GroupHandle) -> Option<Member> {
+    pub(super) fn detach(&mut self, group: GroupHandle) -> Option<DomainMember> {
         let index = self.members.iter().position(|other| other.group == group)?;
         self.paging.detach(group);
         self.members.remove(index).ok()

@@ -9,10 +9,7 @@
 //! Deviation from C: a mapping that is too large for dirty tracking is refused before its memory
 //! is pinned, not after.
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use crate::{
     iommu_type1::{
@@ -29,7 +26,6 @@ use crate::{
             Mapping,
             MappingReservation, //
         },
-        memory::account::Owner,
         populate::populate,
         state::{
             Type1,
@@ -136,17 +132,5 @@ impl Type1State {
         self.available -= 1;
         self.mappings.insert(slot, range.last(), mapping);
         Ok(())
-    }
-
-    /// The calling process, as the owner of a mapping. Shared with earlier mappings of the same.
-    pub(super) fn current_owner(&mut self) -> Result<Arc<Owner>> {
-        if let Some(owner) = &self.owner {
-            if owner.is_current() {
-                return Ok(owner.clone());
-            }
-        }
-        let owner = Arc::new(Owner::current()?, GFP_KERNEL)?;
-        self.owner = Some(owner.clone());
-        Ok(owner)
     }
 }

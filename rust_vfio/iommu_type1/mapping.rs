@@ -220,12 +220,12 @@ impl Mappings {
     }
 
     /// The first mapping that has `from` or lies behind it, as a place to work at.
-    pub(crate) fn place_from(&mut self, from: Iova) -> Option<Place<'_>> {
-        self.0.cursor_lower_bound_mut(&from).map(Place)
+    pub(crate) fn place_from(&mut self, from: Iova) -> Option<MappingCursor<'_>> {
+        self.0.cursor_lower_bound_mut(&from).map(MappingCursor)
     }
 
     /// The place of the mapping that has `iova`, and its addresses.
-    pub(crate) fn at(&mut self, iova: Iova) -> Option<(IovaRange, Place<'_>)> {
+    pub(crate) fn at(&mut self, iova: Iova) -> Option<(IovaRange, MappingCursor<'_>)> {
         let place = self.place_from(iova)?;
         let range = place.range()?;
         (range.first() <= iova).then_some((range, place))
@@ -233,9 +233,9 @@ impl Mappings {
 }
 
 /// A mapping in its place among the others.
-pub(crate) struct Place<'a>(CursorMut<'a, Iova, Mapping>);
+pub(crate) struct MappingCursor<'a>(CursorMut<'a, Iova, Mapping>);
 
-impl Place<'_> {
+impl MappingCursor<'_> {
     /// The addresses of the mapping.
     pub(crate) fn range(&self) -> Option<IovaRange> {
         let (last, mapping) = self.0.current();

@@ -26,7 +26,8 @@ use crate::{
         logic::{
             units::IovaRange,
             unmap_plan::{
-                Refusal,
+                RangeRefusal,
+                Target,
                 Version, //
             }, //
         },
@@ -109,11 +110,41 @@ impl Type1 {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl Type1State {
+    /// The calling process, as the owner of a mapping. Shared with earlier mappings of the same.
+    pub(super) fn current_owner(&mut self) -> Result<Arc<Owner>> {
+        if let Some(owner) = &self.owner {
+            if owner.is_current() {
+                return Ok(owner.clone());
+            }
+        }
+        let owner = Arc::new(Owner::current()?, GFP_KERNEL)?;
+        self.owner = Some(owner.clone());
+        Ok(owner)
+    }
+
+    /// Refuses to cut a mapping in two.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `target` would.
+    pub(super) fn check_cuts(&self, target: Target) -> Result {
+        let request = target.range();
+        for edge in [request.first(), request.last()] {
+            let found = self.mappings.next_from(edge);
+            if found.is_some_and(|found| target.cuts(self.version, found)) {
+                return Err(EINVAL);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<RangeRefusal> for Error {
+    fn from(refusal: RangeRefusal) -> Self {
         match refusal {
-            Refusal::Invalid => EINVAL,
-            Refusal::Overflow => EOVERFLOW,
+            RangeRefusal::Invalid => EINVAL,
+            RangeRefusal::Overflow => EOVERFLOW,
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
                 Target, //
             }, //
         },
-        mapping::Place,
+        mapping::MappingCursor,
         populate::release,
         state::{
             Type1,
@@ -163,22 +163,6 @@ impl Type1State {
         }
     }
 
-    /// Refuses to cut a mapping in two.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if `target` would.
-    pub(super) fn check_cuts(&self, target: Target) -> Result {
-        let request = target.range();
-        for edge in [request.first(), request.last()] {
-            let found = self.mappings.next_from(edge);
-            if found.is_some_and(|found| target.cuts(self.version, found)) {
-                return Err(EINVAL);
-            }
-        }
-        Ok(())
-    }
-
     /// Removes the mappings that `target` is about, up to one that has pinned pages.
     ///
     /// # Errors
@@ -226,7 +210,7 @@ impl Type1State {
                 self.invalid_vaddrs = self.invalid_vaddrs.saturating_sub(1);
             }
             release(mapping, &self.domains);
-            next = Place::remove(place);
+            next = MappingCursor::remove(place);
             *bytes = bytes.saturating_add(range.bytes());
             self.available = self.available.saturating_add(1);
         }

@@ -34,7 +34,7 @@ unsafe impl Sync for Dir {}
 
 impl Dir {
     /// Creates a directory at the top of debugfs.
-    pub(crate) fn at_top(name: &'static CStr) -> Self {
+    fn at_top(name: &'static CStr) -> Self {
         // SAFETY: The name is a NUL-terminated string; no parent means the top.
         Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), null_mut()) })
     }
@@ -91,5 +91,31 @@ impl Dir {
     pub(crate) unsafe fn remove(self) {
         // SAFETY: By the contract of this function; an error or null is fine.
         unsafe { bindings::debugfs_remove(self.0) };
+    }
+}
+
+/// A directory at the top of debugfs. Dropping this removes it and everything in it.
+pub(crate) struct TopDir(Dir);
+
+impl TopDir {
+    /// Creates the directory.
+    pub(crate) fn new(name: &'static CStr) -> Self {
+        Self(Dir::at_top(name))
+    }
+
+    /// Returns the directory.
+    ///
+    /// # Safety
+    ///
+    /// The result must not be used when `self` is gone.
+    pub(crate) unsafe fn handle(&self) -> Dir {
+        self.0
+    }
+}
+
+impl Drop for TopDir {
+    fn drop(&mut self) {
+        // SAFETY: Whoever has a copy of the directory does not use it any more.
+        unsafe { self.0.remove() };
     }
 }

@@ -9,6 +9,7 @@
 
 use core::{
     marker::PhantomData,
+    ops::Deref,
     ptr, //
 };
 
@@ -38,6 +39,29 @@ impl Inode {
     }
 }
 
+/// A file that is being opened: nobody else sees it yet.
+pub(crate) struct OpeningFile<'a>(&'a File);
+
+impl OpeningFile<'_> {
+    /// Gives the file an address space to map, in place of that of its inode.
+    ///
+    /// # Safety
+    ///
+    /// `mapping` must be valid for as long as the file may exist.
+    pub(crate) unsafe fn set_mapping(&self, mapping: *mut bindings::address_space) {
+        // SAFETY: Nobody else sees the file.
+        unsafe { (*self.0.as_ptr()).f_mapping = mapping };
+    }
+}
+
+impl Deref for OpeningFile<'_> {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        self.0
+    }
+}
+
 /// A memory area that is being set up by mmap(). The caller's `mmap_lock` is held for writing.
 pub(crate) struct Vma(*mut bindings::vm_area_struct);
 
@@ -57,7 +81,7 @@ pub(crate) trait FileOps: Sized + 'static {
     type Ptr: ForeignOwnable + Send + Sync;
 
     /// A character device is opened. Nobody else sees `file` yet. Types whose files are created ready-made have no `open`.
-    fn open(_inode: &Inode, _file: &File) -> Result<Self::Ptr> {
+    fn open(_inode: &Inode, _file: &OpeningFile<'_>) -> Result<Self::Ptr> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -119,13 +143,13 @@ impl<T: FileOps> FopsTable<T> {
         let table = bindings::file_operations {
             owner: this_module::<crate::LocalModule>().as_ptr(),
             open: if T::HAS_OPEN {
-                Some(Callbacks::<T>::open)
+                Some(FopsCallbacks::<T>::open)
             } else {
                 None
             },
-            release: Some(Callbacks::<T>::release),
+            release: Some(FopsCallbacks::<T>::release),
             unlocked_ioctl: if T::HAS_IOCTL {
-                Some(Callbacks::<T>::ioctl)
+                Some(FopsCallbacks::<T>::ioctl)
             } else {
                 None
             },
@@ -135,22 +159,22 @@ impl<T: FileOps> FopsTable<T> {
                 None
             },
             read: if T::HAS_READ {
-                Some(Callbacks::<T>::read)
+                Some(FopsCallbacks::<T>::read)
             } else {
                 None
             },
             write: if T::HAS_WRITE {
-                Some(Callbacks::<T>::write)
+                Some(FopsCallbacks::<T>::write)
             } else {
                 None
             },
             mmap: if T::HAS_MMAP {
-                Some(Callbacks::<T>::mmap)
+                Some(FopsCallbacks::<T>::mmap)
             } else {
                 None
             },
             show_fdinfo: if T::HAS_SHOW_FDINFO {
-                Some(Callbacks::<T>::show_fdinfo)
+                Some(FopsCallbacks::<T>::show_fdinfo)
             } else {
                 None
             },
@@ -181,9 +205,9 @@ impl<T: FileOps> FopsTable<T> {
 }
 
 /// The C side of [`FileOps`].
-struct Callbacks<T>(PhantomData<T>);
+struct FopsCallbacks<T>(PhantomData<T>);
 
-impl<T: FileOps> Callbacks<T> {
+impl<T: FileOps> FopsCallbacks<T> {
     /// # Safety
     ///
     /// Called by the VFS for a file that is being opened.
@@ -193,7 +217,7 @@ impl<T: FileOps> Callbacks<T> {
     ) -> kernel::ffi::c_int {
         // SAFETY: The VFS owns the file during the call and no other thread can see it.
         let opened = unsafe { File::from_raw_file(file) };
-        match T::open(&Inode(inode), opened) {
+        match T::open(&Inode(inode), &OpeningFile(opened)) {
             Ok(this) => {
                 // SAFETY: As above; `private_data` belongs to the implementation of open.
                 unsafe { (*file).private_data = this.into_foreign() };

@@ -34,3 +34,19 @@ impl Drop for ModuleRef {
         unsafe { bindings::module_put(self.0) };
     }
 }
+
+/// Shows that the init function of this module runs: nothing of the module is used yet by anybody
+/// else, and what is set up now outlives every use.
+pub(crate) struct ModuleInit(());
+
+impl ModuleInit {
+    /// Shows it.
+    ///
+    /// # Safety
+    ///
+    /// Called once, by the init function of the module, which lets all that is set up go only when
+    /// nobody uses the module any more.
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}

@@ -2,7 +2,10 @@
 
 //! Work queues of this module.
 //!
-//! C header: `include/linux/workqueue.h`. The kernel crate only knows the system's queues.
+//! In the kernel crate: `kernel::workqueue` knows the queues of the system, and would get
+//! `alloc_ordered_workqueue()`.
+//!
+//! C header: `include/linux/workqueue.h`.
 
 use core::ptr::NonNull;
 
@@ -10,7 +13,11 @@ use kernel::prelude::*;
 
 use crate::bindings;
 
-/// Names a queue.
+/// A work queue that somebody else owns.
+///
+/// # Invariants
+///
+/// The queue exists for as long as values of this type are used.
 #[derive(Clone, Copy)]
 pub(crate) struct Queue(NonNull<bindings::workqueue_struct>);
 
@@ -24,26 +31,21 @@ impl Queue {
     ///
     /// # Safety
     ///
-    /// The queue must exist. The work item must be initialised, and stay valid until it has run.
+    /// The work item must be initialised, and stay valid until it has run.
     pub(crate) unsafe fn queue(self, work: *mut bindings::work_struct) {
         let cpu = bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32;
-        // SAFETY: By the contract of this function.
+        // SAFETY: By the type invariants and the safety requirements.
         unsafe { bindings::queue_work_on(cpu, self.0.as_ptr(), work) };
     }
 
-    /// Waits for everything that has been queued so far.
-    ///
-    /// # Safety
-    ///
-    /// The queue must exist.
-    pub(crate) unsafe fn flush(self) {
-        // SAFETY: By the contract of this function.
+    /// Waits for everything that has been queued so far. Sleeps.
+    pub(crate) fn flush(self) {
+        // SAFETY: By the type invariants.
         unsafe { bindings::__flush_workqueue(self.0.as_ptr()) };
     }
 }
 
-/// A queue that takes one item after the other, called `vfio-irqfd-cleanup`. Dropping this runs
-/// what is left and destroys it.
+/// A queue that takes one item after the other. Dropping this runs what is left and destroys it.
 pub(crate) struct CleanupQueue(Queue);
 
 impl CleanupQueue {
@@ -58,8 +60,13 @@ impl CleanupQueue {
         Ok(Self(Queue(NonNull::new(queue).ok_or(ENOMEM)?)))
     }
 
-    /// The queue.
-    pub(crate) fn handle(&self) -> Queue {
+    /// Returns the queue.
+    ///
+    /// # Safety
+    ///
+    /// The result must not be used when `self` is gone.
+    pub(crate) unsafe fn handle(&self) -> Queue {
+        // INVARIANT: By the safety requirements.
         self.0
     }
 }

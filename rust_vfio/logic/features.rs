@@ -19,7 +19,7 @@ pub const HEADER: u32 = 8;
 
 /// The request makes no sense, or not for this feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Invalid;
+pub struct InvalidFeature;
 
 /// What a feature allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +66,14 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`Invalid`] for an unknown bit, or two operations at once.
-    pub fn parse(flags: u32) -> Result<Self, Invalid> {
+    /// [`InvalidFeature`] for an unknown bit, or two operations at once.
+    pub fn parse(flags: u32) -> Result<Self, InvalidFeature> {
         let known = flags & !(INDEX | GET | SET | PROBE) == 0;
         let both = flags & (GET | SET | PROBE) == GET | SET;
         // INVARIANT: Checked here.
-        (known && !both).then_some(Self(flags)).ok_or(Invalid)
+        (known && !both)
+            .then_some(Self(flags))
+            .ok_or(InvalidFeature)
     }
 
     /// The number of the feature.
@@ -89,18 +91,18 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`Invalid`] if the feature does not allow it, if nothing was asked for, or if the data is
+    /// [`InvalidFeature`] if the feature does not allow it, if nothing was asked for, or if the data is
     /// too short. A question is not about the data.
     pub fn check(
         self,
         access: SupportedOps,
         len: usize,
         needed: usize,
-    ) -> Result<Operation, Invalid> {
+    ) -> Result<Operation, InvalidFeature> {
         let Self(flags) = self;
         let wanted = flags & (GET | SET);
         if wanted & !access.bits() != 0 {
-            return Err(Invalid);
+            return Err(InvalidFeature);
         }
         if flags & PROBE != 0 {
             return Ok(Operation::Nothing);
@@ -108,9 +110,9 @@ impl Request {
         let operation = match wanted {
             GET => Operation::Get,
             SET => Operation::Set,
-            _ => return Err(Invalid),
+            _ => return Err(InvalidFeature),
         };
-        (len >= needed).then_some(operation).ok_or(Invalid)
+        (len >= needed).then_some(operation).ok_or(InvalidFeature)
     }
 }
 
@@ -123,7 +125,7 @@ mod tests {
         access: SupportedOps,
         len: usize,
         needed: usize,
-    ) -> Result<Operation, Invalid> {
+    ) -> Result<Operation, InvalidFeature> {
         Request::parse(flags)?.check(access, len, needed)
     }
 
@@ -151,7 +153,7 @@ mod tests {
             check(both, SupportedOps::GetOrSet, 0, 8),
             Ok(Operation::Nothing)
         );
-        assert_eq!(check(both, SupportedOps::Get, 0, 8), Err(Invalid));
+        assert_eq!(check(both, SupportedOps::Get, 0, 8), Err(InvalidFeature));
     }
 
     #[test]
@@ -164,12 +166,15 @@ mod tests {
             check(PROBE | GET, SupportedOps::Get, 0, 8),
             Ok(Operation::Nothing)
         );
-        assert_eq!(check(PROBE | SET, SupportedOps::Get, 8, 8), Err(Invalid));
+        assert_eq!(
+            check(PROBE | SET, SupportedOps::Get, 8, 8),
+            Err(InvalidFeature)
+        );
     }
 
     #[test]
     fn without_a_question_something_must_be_done() {
-        assert_eq!(check(0, SupportedOps::GetOrSet, 8, 8), Err(Invalid));
+        assert_eq!(check(0, SupportedOps::GetOrSet, 8, 8), Err(InvalidFeature));
         assert_eq!(check(GET, SupportedOps::GetOrSet, 8, 8), Ok(Operation::Get));
         assert_eq!(check(SET, SupportedOps::GetOrSet, 9, 8), Ok(Operation::Set));
         assert_eq!(check(SET, SupportedOps::Set, 0, 0), Ok(Operation::Set));
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn data_must_be_there() {
-        assert_eq!(check(GET, SupportedOps::Get, 7, 8), Err(Invalid));
-        assert_eq!(check(SET, SupportedOps::Get, 0, 8), Err(Invalid));
+        assert_eq!(check(GET, SupportedOps::Get, 7, 8), Err(InvalidFeature));
+        assert_eq!(check(SET, SupportedOps::Get, 0, 8), Err(InvalidFeature));
     }
 }

@@ -101,7 +101,7 @@ impl Abilities {
 
 /// Why there is no next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ArcRefusal {
     /// The device says it is in a state that it does not have: a bug of its driver.
     ImpossibleCurrent,
     /// The device is in [`MigrationState::Error`], which only a reset leaves.
@@ -119,22 +119,22 @@ pub enum Refusal {
 ///
 /// # Errors
 ///
-/// A [`Refusal`]; the current state is checked before the wanted one.
-pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<MigrationState, Refusal> {
+/// A [`ArcRefusal`]; the current state is checked before the wanted one.
+pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<MigrationState, ArcRefusal> {
     let current = match MigrationState::from_raw(current) {
-        Some(MigrationState::Error) => return Err(Refusal::InError),
+        Some(MigrationState::Error) => return Err(ArcRefusal::InError),
         Some(state) if abilities.has(state) => state,
-        _ => return Err(Refusal::ImpossibleCurrent),
+        _ => return Err(ArcRefusal::ImpossibleCurrent),
     };
     let wanted = match MigrationState::from_raw(wanted) {
         Some(state) if abilities.has(state) => state,
-        _ => return Err(Refusal::UnknownTarget),
+        _ => return Err(ArcRefusal::UnknownTarget),
     };
 
     // Ends: every step gets closer to `wanted`, which the device has.
-    let mut step = towards(current, wanted).ok_or(Refusal::NoPath)?;
+    let mut step = towards(current, wanted).ok_or(ArcRefusal::NoPath)?;
     while !abilities.has(step) {
-        step = towards(step, wanted).ok_or(Refusal::NoPath)?;
+        step = towards(step, wanted).ok_or(ArcRefusal::NoPath)?;
     }
     Ok(step)
 }
@@ -249,9 +249,9 @@ mod tests {
             for (abilities, path) in [BASE, P2P, PRE, FULL].into_iter().zip(fields) {
                 let first = next(abilities, from as u32, to as u32);
                 match path {
-                    "-" => assert_eq!(first, Err(Refusal::ImpossibleCurrent), "{line}"),
+                    "-" => assert_eq!(first, Err(ArcRefusal::ImpossibleCurrent), "{line}"),
                     "x" => assert!(
-                        matches!(first, Err(Refusal::UnknownTarget | Refusal::NoPath)),
+                        matches!(first, Err(ArcRefusal::UnknownTarget | ArcRefusal::NoPath)),
                         "{line}"
                     ),
                     _ => {
@@ -301,19 +301,19 @@ mod tests {
             .into_iter()
             .filter(|&state| state != Error)
         {
-            assert_eq!(next(FULL, state as u32, 0), Err(Refusal::UnknownTarget));
-            assert_eq!(next(FULL, 0, state as u32), Err(Refusal::InError));
+            assert_eq!(next(FULL, state as u32, 0), Err(ArcRefusal::UnknownTarget));
+            assert_eq!(next(FULL, 0, state as u32), Err(ArcRefusal::InError));
         }
-        assert_eq!(next(FULL, 0, 0), Err(Refusal::InError));
+        assert_eq!(next(FULL, 0, 0), Err(ArcRefusal::InError));
     }
 
     #[test]
     fn numbers_that_are_no_state() {
-        assert_eq!(next(FULL, 8, 1), Err(Refusal::ImpossibleCurrent));
-        assert_eq!(next(FULL, 1, 8), Err(Refusal::UnknownTarget));
+        assert_eq!(next(FULL, 8, 1), Err(ArcRefusal::ImpossibleCurrent));
+        assert_eq!(next(FULL, 1, 8), Err(ArcRefusal::UnknownTarget));
         assert_eq!(
             next(FULL, u32::MAX, u32::MAX),
-            Err(Refusal::ImpossibleCurrent)
+            Err(ArcRefusal::ImpossibleCurrent)
         );
     }
 
@@ -322,7 +322,7 @@ mod tests {
         for wanted in [PreCopy, PreCopyP2p] {
             assert_eq!(
                 next(FULL, StopCopy as u32, wanted as u32),
-                Err(Refusal::NoPath)
+                Err(ArcRefusal::NoPath)
             );
         }
     }

@@ -24,11 +24,11 @@ const ACTION_MASK: u32 = 0b111 << 3;
 
 /// The request makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Invalid;
+pub struct InvalidIrqs;
 
 /// The header of a request, as it came from user space.
 #[derive(Clone, Copy, Debug)]
-pub struct Header {
+pub struct IrqHeader {
     /// The size of the header and of what follows it.
     pub argsz: u32,
     /// The layout of the data and the action.
@@ -44,26 +44,26 @@ pub struct Header {
 /// A header that is sound in itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Checked {
-    header: Header,
+    header: IrqHeader,
     room: u32,
 }
 
-impl Header {
+impl IrqHeader {
     /// Checks what does not depend on the number of vectors; the device has `kinds` kinds of
     /// interrupts.
     ///
     /// # Errors
     ///
-    /// [`Invalid`].
-    pub fn check(self, kinds: u32) -> Result<Checked, Invalid> {
-        let room = argsz::behind(self.argsz, HEADER).map_err(|_| Invalid)?;
+    /// [`InvalidIrqs`].
+    pub fn check(self, kinds: u32) -> Result<Checked, InvalidIrqs> {
+        let room = argsz::behind(self.argsz, HEADER).map_err(|_| InvalidIrqs)?;
         let end = self.start.checked_add(self.count);
         let sound = self.index < kinds
             && end.is_some_and(|end| end < u32::MAX)
             && self.flags & !(DATA_MASK | ACTION_MASK) == 0;
         sound
             .then_some(Checked { header: self, room })
-            .ok_or(Invalid)
+            .ok_or(InvalidIrqs)
     }
 }
 
@@ -73,9 +73,9 @@ impl Checked {
     ///
     /// # Errors
     ///
-    /// [`Invalid`].
-    pub fn data_len(self, vectors: u32) -> Result<u32, Invalid> {
-        let Header {
+    /// [`InvalidIrqs`].
+    pub fn data_len(self, vectors: u32) -> Result<u32, InvalidIrqs> {
+        let IrqHeader {
             flags,
             start,
             count,
@@ -83,18 +83,18 @@ impl Checked {
         } = self.header;
 
         // The first vector must exist even if none is asked for.
-        let end = start.checked_add(count).ok_or(Invalid)?;
+        let end = start.checked_add(count).ok_or(InvalidIrqs)?;
         if start >= vectors || end > vectors {
-            return Err(Invalid);
+            return Err(InvalidIrqs);
         }
         let size = match flags & DATA_MASK {
             DATA_NONE => return Ok(0),
             DATA_BOOL => 1,
             DATA_EVENTFD => 4,
-            _ => return Err(Invalid),
+            _ => return Err(InvalidIrqs),
         };
-        let len = count.checked_mul(size).ok_or(Invalid)?;
-        (len <= self.room).then_some(len).ok_or(Invalid)
+        let len = count.checked_mul(size).ok_or(InvalidIrqs)?;
+        (len <= self.room).then_some(len).ok_or(InvalidIrqs)
     }
 
     /// Whether the request says that data follows, if only for no vector at all.
@@ -110,8 +110,8 @@ mod tests {
     const TRIGGER: u32 = 1 << 5;
 
     /// Two kinds of interrupts; the one in question has eight vectors.
-    fn len(argsz: u32, flags: u32, index: u32, start: u32, count: u32) -> Result<u32, Invalid> {
-        let header = Header {
+    fn len(argsz: u32, flags: u32, index: u32, start: u32, count: u32) -> Result<u32, InvalidIrqs> {
+        let header = IrqHeader {
             argsz,
             flags,
             index,
@@ -132,9 +132,9 @@ mod tests {
 
     #[test]
     fn data_must_be_there() {
-        assert_eq!(len(19, DATA_NONE, 0, 0, 1), Err(Invalid));
-        assert_eq!(len(20, DATA_BOOL, 0, 0, 1), Err(Invalid));
-        assert_eq!(len(23, DATA_EVENTFD, 0, 0, 1), Err(Invalid));
+        assert_eq!(len(19, DATA_NONE, 0, 0, 1), Err(InvalidIrqs));
+        assert_eq!(len(20, DATA_BOOL, 0, 0, 1), Err(InvalidIrqs));
+        assert_eq!(len(23, DATA_EVENTFD, 0, 0, 1), Err(InvalidIrqs));
     }
 
     #[test]
@@ -145,16 +145,16 @@ mod tests {
             DATA_BOOL | DATA_EVENTFD,
             DATA_MASK,
         ] {
-            assert_eq!(len(100, flags | TRIGGER, 0, 0, 1), Err(Invalid));
+            assert_eq!(len(100, flags | TRIGGER, 0, 0, 1), Err(InvalidIrqs));
         }
     }
 
     #[test]
     fn unknown_bits_and_kinds() {
-        assert_eq!(len(100, DATA_NONE | 1 << 6, 0, 0, 1), Err(Invalid));
-        assert_eq!(len(100, DATA_NONE | 1 << 31, 0, 0, 1), Err(Invalid));
-        assert_eq!(len(100, DATA_NONE, 2, 0, 1), Err(Invalid));
-        assert_eq!(len(100, DATA_NONE, u32::MAX, 0, 1), Err(Invalid));
+        assert_eq!(len(100, DATA_NONE | 1 << 6, 0, 0, 1), Err(InvalidIrqs));
+        assert_eq!(len(100, DATA_NONE | 1 << 31, 0, 0, 1), Err(InvalidIrqs));
+        assert_eq!(len(100, DATA_NONE, 2, 0, 1), Err(InvalidIrqs));
+        assert_eq!(len(100, DATA_NONE, u32::MAX, 0, 1), Err(InvalidIrqs));
     }
 
     #[test]
@@ -166,16 +166,16 @@ mod tests {
     #[test]
     fn vectors_must_exist() {
         assert_eq!(len(20, DATA_NONE, 0, 7, 1), Ok(0));
-        assert_eq!(len(20, DATA_NONE, 0, 7, 2), Err(Invalid));
+        assert_eq!(len(20, DATA_NONE, 0, 7, 2), Err(InvalidIrqs));
         assert_eq!(len(20, DATA_NONE, 0, 7, 0), Ok(0));
-        assert_eq!(len(20, DATA_NONE, 0, 8, 0), Err(Invalid));
-        assert_eq!(len(20, DATA_NONE, 0, u32::MAX, 1), Err(Invalid));
-        assert_eq!(len(20, DATA_NONE, 0, 1, u32::MAX), Err(Invalid));
+        assert_eq!(len(20, DATA_NONE, 0, 8, 0), Err(InvalidIrqs));
+        assert_eq!(len(20, DATA_NONE, 0, u32::MAX, 1), Err(InvalidIrqs));
+        assert_eq!(len(20, DATA_NONE, 0, 1, u32::MAX), Err(InvalidIrqs));
     }
 
     #[test]
     fn the_end_must_stay_below_the_largest_number() {
-        let header = |start, count| Header {
+        let header = |start, count| IrqHeader {
             argsz: 20,
             flags: DATA_NONE,
             index: 0,
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn only_a_layout_of_nothing_has_no_data() {
-        let header = |flags| Header {
+        let header = |flags| IrqHeader {
             argsz: 20,
             flags,
             index: 0,

@@ -20,6 +20,11 @@ use crate::{
     },
     views::device::Device, //
 };
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+use crate::{
+    kernel::fops::OpeningFile,
+    views::device::Registered, //
+};
 
 /// Creates the file of an open device, which `device` finds in what the file owns: an anonymous
 /// inode `[vfio-device]` with the device's address space, open for reading and writing at explicit
@@ -59,18 +64,13 @@ pub(crate) fn device_file<T: FileOps<Ptr = KBox<T>>>(
 ///
 /// `file` must be valid and seen by nobody else yet. It must keep the device.
 unsafe fn set_mapping(file: *mut bindings::file, device: &Device) {
-    // SAFETY: By the contract of this function; the device's inode outlives its files.
+    // SAFETY: By the safety requirements; the device's inode outlives its files.
     unsafe { (*file).f_mapping = (*(*device.as_raw()).inode).i_mapping };
 }
 
-/// Gives a file that is being opened the address space of the device.
-///
-/// # Safety
-///
-/// To be called while a node is being opened, with the file that is being opened, which must keep
-/// the device if opening it succeeds.
+/// Gives a file that is being opened, and owns `device`, the address space of the device.
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
-pub(crate) unsafe fn share_mapping(file: &File, device: &Device) {
-    // SAFETY: By the contract of this function nobody else sees the file.
-    unsafe { set_mapping(file.as_ptr(), device) };
+pub(crate) fn share_mapping(file: &OpeningFile<'_>, device: &Registered) {
+    // SAFETY: The device's inode outlives its registration, and so its files.
+    unsafe { file.set_mapping((*(*device.as_raw()).inode).i_mapping) };
 }

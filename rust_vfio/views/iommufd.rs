@@ -7,9 +7,12 @@
 //! set, which is held whenever one of the methods here is called: drivers call them from callbacks
 //! under that lock.
 
-use core::ptr::{
-    null_mut,
-    NonNull, //
+use core::{
+    mem::replace,
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
 };
 
 use kernel::{
@@ -68,12 +71,11 @@ impl Device {
     }
 
     /// Sets what the device is bound with, and starts without any PASID.
-    pub(crate) fn set_iommufd_device(&self, bound: Option<NonNull<IommufdDevice>>) {
-        let raw = bound.map_or(null_mut(), |bound| bound.as_ptr().cast());
+    pub(crate) fn set_iommufd_device(&self, bound: NonNull<IommufdDevice>) {
         // SAFETY: The lock of the set is held. Every PASID was removed before, so that the set of
         // them owns no memory.
         unsafe {
-            (*self.as_raw()).iommufd_device = raw;
+            (*self.as_raw()).iommufd_device = bound.as_ptr().cast();
             bindings::vfio_rs_ida_init(&raw mut (*self.as_raw()).pasids);
         }
     }
@@ -90,10 +92,9 @@ impl Device {
     }
 
     /// Sets what the device is bound with.
-    pub(crate) fn set_iommufd_access(&self, access: Option<NonNull<IommufdAccess>>) {
-        let raw = access.map_or(null_mut(), |access| access.as_ptr().cast());
+    pub(crate) fn set_iommufd_access(&self, access: NonNull<IommufdAccess>) {
         // SAFETY: The lock of the set is held.
-        unsafe { (*self.as_raw()).iommufd_access = raw };
+        unsafe { (*self.as_raw()).iommufd_access = access.as_ptr().cast() };
     }
 
     /// Whether something is attached for requests without a PASID.
@@ -155,5 +156,28 @@ impl Device {
     ) -> Result<(NonNull<IommufdAccess>, u32)> {
         // SAFETY: The device is valid until after the access is destroyed.
         unsafe { IommufdAccess::create(ctx, &ACCESS_OPS, self.as_raw().cast()) }
+    }
+
+    /// Forgets what the device is bound with, of which nothing is attached any more, and undoes the
+    /// binding.
+    pub(crate) fn unbind_iommufd_device(&self) {
+        // SAFETY: The lock of the set is held.
+        let bound = unsafe { replace(&mut (*self.as_raw()).iommufd_device, null_mut()) };
+        if let Some(bound) = NonNull::new(bound) {
+            // SAFETY: The device was the only one to know the binding.
+            unsafe { IommufdDevice::unbind(bound.cast()) };
+        }
+    }
+
+    /// Undoes what the emulated device does through its access, and forgets it.
+    pub(crate) fn destroy_iommufd_access(&self) {
+        let Some(access) = self.iommufd_access().map(NonNull::from) else {
+            return;
+        };
+        // SAFETY: The device forgets the access before somebody else gets the lock of its set.
+        unsafe { IommufdAccess::destroy(access) };
+        self.set_iommufd_attached(false);
+        // SAFETY: The lock of the set is held.
+        unsafe { (*self.as_raw()).iommufd_access = null_mut() };
     }
 }

@@ -35,14 +35,14 @@ pub(crate) type Thread = unsafe extern "C" fn(*mut c_void, *mut c_void);
 /// # Invariants
 ///
 /// The functions may be called with the two pointers until the virqfd is torn down.
-pub(crate) struct Callbacks {
+pub(crate) struct VirqfdCallbacks {
     opaque: *mut c_void,
     data: *mut c_void,
     handler: Option<Handler>,
     thread: Option<Thread>,
 }
 
-impl Callbacks {
+impl VirqfdCallbacks {
     /// The callbacks of a driver.
     ///
     /// # Safety
@@ -131,11 +131,7 @@ impl Slots {
     }
 
     /// Takes the virqfd out of its slot and queues its teardown.
-    ///
-    /// # Safety
-    ///
-    /// `queue` must exist until the teardown has run.
-    pub(crate) unsafe fn shut_down(&mut self, slot: Slot, queue: Queue) {
+    pub(crate) fn shut_down(&mut self, slot: Slot, queue: Queue) {
         if let Some(virqfd) = self.get(slot) {
             // SAFETY: The virqfd stays valid until this work item frees it; being in the slot, it
             // was not queued before.
@@ -185,7 +181,7 @@ impl Virqfd {
     pub(crate) fn deliver(&self) {
         let this = self.0.get();
         // SAFETY: The callbacks are set when the object is made; the driver's part of the contract
-        // is in `Callbacks`.
+        // is in `VirqfdCallbacks`.
         unsafe {
             let wanted = match (*this).handler {
                 Some(handler) => handler((*this).opaque, (*this).data) != 0,
@@ -210,12 +206,9 @@ impl Virqfd {
         unsafe { (*self.0.get()).thread.is_some() }
     }
 
-    /// Queues a run of [`Events::flush`].
-    ///
-    /// # Safety
-    ///
-    /// `queue` must exist until the run is over, and run it before a teardown that is queued later.
-    pub(crate) unsafe fn queue_flush(&self, queue: Queue) {
+    /// Queues a run of [`Events::flush`]. `queue` is the one on which the virqfd will be torn down:
+    /// it takes one item after the other, so the run comes before a teardown that is queued later.
+    pub(crate) fn queue_flush(&self, queue: Queue) {
         // SAFETY: The work item is initialised, and the virqfd valid until its teardown has run.
         unsafe { queue.queue(&raw mut (*self.0.get()).flush_inject) };
     }
@@ -283,7 +276,7 @@ impl OwnedVirqfd {
     /// `EINVAL` if the file is no eventfd.
     pub(crate) fn new<E: Events>(
         memory: KBox<Opaque<bindings::virqfd>>,
-        callbacks: Callbacks,
+        callbacks: VirqfdCallbacks,
         slot: Slot,
         file: &File,
     ) -> Result<Self> {
@@ -387,7 +380,7 @@ unsafe extern "C" fn run_thread(work: *mut bindings::work_struct) {
     let virqfd = work.wrapping_byte_sub(offset_of!(bindings::virqfd, inject));
     let virqfd = virqfd.cast::<bindings::virqfd>();
     // SAFETY: The work item is part of a virqfd, whose teardown waits for it. For the callback
-    // see `Callbacks`.
+    // see `VirqfdCallbacks`.
     unsafe {
         if let Some(thread) = (*virqfd).thread {
             thread((*virqfd).opaque, (*virqfd).data);

@@ -23,7 +23,7 @@ use super::units::{
 const PFN_BITS: u32 = 44;
 const COUNT_BITS: u32 = 18;
 const COUNT_SHIFT: u32 = PFN_BITS;
-const BACKING_SHIFT: u32 = PFN_BITS + COUNT_BITS;
+const KIND_SHIFT: u32 = PFN_BITS + COUNT_BITS;
 
 /// Who keeps the frames of a run from being reused, and whether the user pays for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,12 @@ impl Run {
     pub const MAX_PAGES: u64 = 1 << COUNT_BITS;
 
     /// The run of `pages` frames from `first` on, if that can be expressed.
-    pub fn new(first: Pfn, pages: PageCount, backing: FrameKind) -> Option<Self> {
+    pub fn new(first: Pfn, pages: PageCount, kind: FrameKind) -> Option<Self> {
         let last = pages.get().checked_sub(1)?;
         if last >> COUNT_BITS != 0 || first.get() >> PFN_BITS != 0 {
             return None;
         }
-        let word = first.get() | last << COUNT_SHIFT | u64::from(backing as u8) << BACKING_SHIFT;
+        let word = first.get() | last << COUNT_SHIFT | u64::from(kind as u8) << KIND_SHIFT;
         // INVARIANT: Put together here.
         NonZeroU64::new(word).map(Self)
     }
@@ -72,8 +72,8 @@ impl Run {
     }
 
     /// Who keeps the frames.
-    pub const fn backing(self) -> FrameKind {
-        match self.0.get() >> BACKING_SHIFT {
+    pub const fn kind(self) -> FrameKind {
+        match self.0.get() >> KIND_SHIFT {
             2 => FrameKind::Reserved,
             3 => FrameKind::Device,
             _ => FrameKind::Pinned,
@@ -82,7 +82,7 @@ impl Run {
 
     /// The pages of the run that the user is charged for.
     pub const fn accounted(self) -> PageCount {
-        match self.backing() {
+        match self.kind() {
             FrameKind::Pinned => self.pages(),
             FrameKind::Reserved | FrameKind::Device => PageCount::ZERO,
         }
@@ -91,14 +91,10 @@ impl Run {
     /// This run with `next` appended, if the frames are consecutive and of one kind.
     pub fn joined(self, next: Self) -> Option<Self> {
         let follows = self.first().get() + self.pages().get() == next.first().get();
-        if !follows || self.backing() != next.backing() {
+        if !follows || self.kind() != next.kind() {
             return None;
         }
-        Self::new(
-            self.first(),
-            self.pages().plus(next.pages()),
-            self.backing(),
-        )
+        Self::new(self.first(), self.pages().plus(next.pages()), self.kind())
     }
 }
 
@@ -153,7 +149,7 @@ mod tests {
                     let run = Run::new(Pfn::new(pfn), PageCount::new(pages), backing).unwrap();
                     assert_eq!(run.first().get(), pfn);
                     assert_eq!(run.pages().get(), pages);
-                    assert_eq!(run.backing(), backing);
+                    assert_eq!(run.kind(), backing);
                 }
             }
         }

@@ -25,14 +25,14 @@ pub enum Version {
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RangeRefusal {
     /// Empty, misaligned, contradictory, or it would cut a mapping.
     Invalid,
     /// It goes beyond the top of an address space.
     Overflow,
 }
 
-impl From<RangeError> for Refusal {
+impl From<RangeError> for RangeRefusal {
     fn from(error: RangeError) -> Self {
         match error {
             RangeError::Empty => Self::Invalid,
@@ -45,10 +45,10 @@ impl From<RangeError> for Refusal {
 ///
 /// # Errors
 ///
-/// [`Refusal::Invalid`] if there is none: domains that have no page size in common.
-pub fn smallest_page(sizes: u64) -> Result<u64, Refusal> {
+/// [`RangeRefusal::Invalid`] if there is none: domains that have no page size in common.
+pub fn smallest_page(sizes: u64) -> Result<u64, RangeRefusal> {
     1u64.checked_shl(sizes.trailing_zeros())
-        .ok_or(Refusal::Invalid)
+        .ok_or(RangeRefusal::Invalid)
 }
 
 /// Whether every number is a multiple of `page`, a power of two.
@@ -61,8 +61,8 @@ pub fn aligned(numbers: &[u64], page: u64) -> bool {
 ///
 /// # Errors
 ///
-/// [`Refusal::Invalid`] if it is empty, [`Refusal::Overflow`] if either end does not exist.
-pub fn map_range(iova: u64, vaddr: u64, size: u64) -> Result<IovaRange, Refusal> {
+/// [`RangeRefusal::Invalid`] if it is empty, [`RangeRefusal::Overflow`] if either end does not exist.
+pub fn map_range(iova: u64, vaddr: u64, size: u64) -> Result<IovaRange, RangeRefusal> {
     let range = IovaRange::with_len(Iova::new(iova), size)?;
     // The user's memory is not a range of I/O addresses, but wraps like one.
     IovaRange::with_len(Iova::new(vaddr), size)?;
@@ -83,20 +83,20 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Invalid`] if a number is misaligned, if there is no size, or if there is one
-    /// (or an address) together with `all`; then [`Refusal::Overflow`].
-    pub fn new(iova: u64, size: u64, all: bool, page: u64) -> Result<Self, Refusal> {
+    /// [`RangeRefusal::Invalid`] if a number is misaligned, if there is no size, or if there is one
+    /// (or an address) together with `all`; then [`RangeRefusal::Overflow`].
+    pub fn new(iova: u64, size: u64, all: bool, page: u64) -> Result<Self, RangeRefusal> {
         if !aligned(&[iova], page) {
-            return Err(Refusal::Invalid);
+            return Err(RangeRefusal::Invalid);
         }
         if all {
             return match (iova, size) {
                 (0, 0) => Ok(Self::All),
-                _ => Err(Refusal::Invalid),
+                _ => Err(RangeRefusal::Invalid),
             };
         }
         if !aligned(&[size], page) {
-            return Err(Refusal::Invalid);
+            return Err(RangeRefusal::Invalid);
         }
         Ok(Self::Range(IovaRange::with_len(Iova::new(iova), size)?))
     }
@@ -138,26 +138,32 @@ mod tests {
     #[test]
     fn map_requests() {
         let top = u64::MAX - 0xfff;
-        assert_eq!(map_range(0, 0, 0), Err(Refusal::Invalid));
-        assert_eq!(map_range(u64::MAX, 0, 0), Err(Refusal::Invalid));
-        assert_eq!(map_range(top, 0, 0x2000), Err(Refusal::Overflow));
-        assert_eq!(map_range(0, top, 0x2000), Err(Refusal::Overflow));
+        assert_eq!(map_range(0, 0, 0), Err(RangeRefusal::Invalid));
+        assert_eq!(map_range(u64::MAX, 0, 0), Err(RangeRefusal::Invalid));
+        assert_eq!(map_range(top, 0, 0x2000), Err(RangeRefusal::Overflow));
+        assert_eq!(map_range(0, top, 0x2000), Err(RangeRefusal::Overflow));
         assert_eq!(map_range(top, 0x1000, 0x1000), Ok(range(top, u64::MAX)));
     }
 
     #[test]
     fn unmap_requests() {
         let page = 0x1000;
-        assert_eq!(Target::new(1, 0, true, page), Err(Refusal::Invalid));
-        assert_eq!(Target::new(0x1000, 0, true, page), Err(Refusal::Invalid));
-        assert_eq!(Target::new(0, 0x1000, true, page), Err(Refusal::Invalid));
+        assert_eq!(Target::new(1, 0, true, page), Err(RangeRefusal::Invalid));
+        assert_eq!(
+            Target::new(0x1000, 0, true, page),
+            Err(RangeRefusal::Invalid)
+        );
+        assert_eq!(
+            Target::new(0, 0x1000, true, page),
+            Err(RangeRefusal::Invalid)
+        );
         assert_eq!(Target::new(0, 0, true, page), Ok(Target::All));
-        assert_eq!(Target::new(0, 0, false, page), Err(Refusal::Invalid));
-        assert_eq!(Target::new(0, 1, false, page), Err(Refusal::Invalid));
+        assert_eq!(Target::new(0, 0, false, page), Err(RangeRefusal::Invalid));
+        assert_eq!(Target::new(0, 1, false, page), Err(RangeRefusal::Invalid));
         let top = u64::MAX - 0xfff;
         assert_eq!(
             Target::new(top, 0x2000, false, page),
-            Err(Refusal::Overflow)
+            Err(RangeRefusal::Overflow)
         );
         assert_eq!(
             Target::new(top, 0x1000, false, page),
@@ -191,7 +197,7 @@ mod tests {
     fn page_sizes() {
         assert_eq!(smallest_page(0x4020_1000), Ok(0x1000));
         assert_eq!(smallest_page(!0xfff), Ok(0x1000));
-        assert_eq!(smallest_page(0), Err(Refusal::Invalid));
+        assert_eq!(smallest_page(0), Err(RangeRefusal::Invalid));
         assert!(aligned(&[0, 0x3000], 0x1000) && !aligned(&[0x3000, 0x800], 0x1000));
     }
 }

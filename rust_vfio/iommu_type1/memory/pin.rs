@@ -121,12 +121,28 @@ impl PinnedRun {
 }
 
 impl PinnedRun {
-    /// Unpins the run, whose pages may have been `written`.
+    /// Unpins the run, whose pages may have been `written`. Whoever used them on account of this
+    /// value is done.
+    #[inline]
     pub(crate) fn unpin(mut self, written: bool) {
-        if let Some(run) = self.0.take() {
-            // SAFETY: By the invariant. Whoever used the pages on account of this value is done.
-            unsafe { unpin(run, written) };
-        }
+        self.give_up(written);
+    }
+
+    fn give_up(&mut self, written: bool) {
+        let Some(run) = self.0.take() else {
+            return;
+        };
+        let dirty = match run.kind() {
+            FrameKind::Pinned => written,
+            // Nobody would write the contents back.
+            FrameKind::Reserved => false,
+            FrameKind::Device => return,
+        };
+        // CAST: Both came from such numbers, or are not larger than `Run::MAX_PAGES`.
+        let (pfn, pages) = (run.first().get() as usize, run.pages().get() as usize);
+        // SAFETY: The pins came from `PinnedRun::of_pages`. By the type invariants this value owned
+        // them, and it has given them up above.
+        unsafe { PinnedFrames::from_raw(pfn, pages) }.unpin(dirty);
     }
 
     /// Returns the page structure of the first frame, if it has one.
@@ -138,30 +154,9 @@ impl PinnedRun {
 
 impl Drop for PinnedRun {
     fn drop(&mut self) {
-        if let Some(run) = self.0 {
-            // SAFETY: By the invariant; no device has seen the pages.
-            unsafe { unpin(run, false) };
-        }
+        // No device has seen the pages.
+        self.give_up(false);
     }
-}
-
-/// Drops one pin of each page of `run`, if it is of a kind that is pinned.
-///
-/// # Safety
-///
-/// The caller owns these pins and gives them up. No device may reach the pages on account of them.
-unsafe fn unpin(run: Run, written: bool) {
-    let dirty = match run.backing() {
-        FrameKind::Pinned => written,
-        // Nobody would write the contents back.
-        FrameKind::Reserved => false,
-        FrameKind::Device => return,
-    };
-    // CAST: Both came from such numbers, or are not larger than `Run::MAX_PAGES`.
-    let (pfn, pages) = (run.first().get() as usize, run.pages().get() as usize);
-    // SAFETY: The pins came from `PinnedRun::of_pages`, and by the safety requirements the caller
-    // owns them and gives them up.
-    unsafe { PinnedFrames::from_raw(pfn, pages) }.unpin(dirty);
 }
 
 /// All pinned memory of a mapping, in the order of its I/O addresses.
@@ -271,8 +266,8 @@ impl PinnedRuns {
             let (chunk, pages) = first_chunk(runs);
             if unreachable(pages) {
                 for run in chunk {
-                    // SAFETY: By the invariant of `self`, and because no device reaches them.
-                    unsafe { unpin(*run, written) };
+                    // INVARIANT: The pins change hands, as no device reaches the pages any more.
+                    PinnedRun(Some(*run)).unpin(written);
                 }
             } else {
                 lost = chunk

@@ -10,7 +10,7 @@ use vfio_logic_tests::logic::{
         Operation,
         Request, //
     },
-    irqs::Header,
+    irqs::IrqHeader,
     logging::{
         check_report,
         check_start,
@@ -28,7 +28,7 @@ fn address() -> impl Strategy<Value = u64> {
     prop_oneof![8 => page.prop_map(|page| page << 12), 1 => any::<u64>()]
 }
 
-fn irqs_model(h: &Header, kinds: u32, vectors: u32) -> Option<u64> {
+fn irqs_model(h: &IrqHeader, kinds: u32, vectors: u32) -> Option<u64> {
     let (start, count) = (u64::from(h.start), u64::from(h.count));
     let size = match h.flags & 7 {
         1 => 0,
@@ -56,7 +56,7 @@ proptest! {
         count in number(),
         vectors in number(),
     ) {
-        let header = Header { argsz, flags, index, start, count };
+        let header = IrqHeader { argsz, flags, index, start, count };
         let len = header.check(5).and_then(|header| header.data_len(vectors));
         prop_assert_eq!(len.ok().map(u64::from), irqs_model(&header, 5, vectors));
     }

@@ -187,7 +187,7 @@ proptest! {
         let again: Vec<(u64, bool)> = list
             .iter()
             .flat_map(|run| {
-                let reserved = run.backing() == FrameKind::Reserved;
+                let reserved = run.kind() == FrameKind::Reserved;
                 let first = run.first().get();
                 (first..first + run.pages().get()).map(move |pfn| (pfn, reserved))
             })

@@ -12,12 +12,15 @@
 
 use kernel::prelude::*;
 
-use crate::views::{
-    device::{
-        Device,
-        RawDevice, //
+use crate::{
+    kernel::module::ModuleInit,
+    views::{
+        device::{
+            Device,
+            RawDevice, //
+        },
+        device_set::DeviceSet, //
     },
-    device_set::DeviceSet, //
 };
 
 kernel::sync::global_lock! {
@@ -29,13 +32,9 @@ kernel::sync::global_lock! {
 pub(crate) struct Sets(());
 
 impl Sets {
-    /// Makes the table usable.
-    ///
-    /// # Safety
-    ///
-    /// Called once, before any device is allocated.
-    pub(crate) unsafe fn init() -> Self {
-        // SAFETY: By the contract of this function.
+    /// Makes the table usable. Called once.
+    pub(crate) fn init(_: &ModuleInit) -> Self {
+        // SAFETY: Nobody else uses the module yet, so there is no device.
         unsafe { SETS.init() };
         Self(())
     }
