@@ -79,20 +79,13 @@ impl CdevRegion {
     }
 }
 
-/// Gives the device a node, unless nothing translates for it and iommufd does not know such
-/// devices: then it must not be reached this way.
-///
-/// # Safety
-///
-/// The device must not be published.
-pub(crate) unsafe fn add_cdev(device: &Device) {
+/// Returns what the device node of a device needs. There is none if nothing translates for the
+/// device and iommufd does not know such devices: then it must not be reached this way.
+pub(crate) fn cdev_of(device: &Device) -> Option<(RegionHandle, &'static FopsTable<CdevFile>)> {
     if !cfg!(CONFIG_IOMMUFD_NOIOMMU) && group::is_noiommu(device) {
-        return;
+        return None;
     }
-    if let Some(numbers) = NUMBERS.copy() {
-        // SAFETY: By the contract of this function; the files use `of_cdev`.
-        unsafe { device.init_cdev(numbers, &FOPS) };
-    }
+    Some((NUMBERS.copy()?, &FOPS))
 }
 
 #[vtable]

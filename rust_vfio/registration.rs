@@ -80,11 +80,9 @@ pub(crate) fn register(device: &Device, kind: GroupType) -> Result {
         return Err(EINVAL);
     }
 
-    // SAFETY: The next step publishes the device.
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
-    unsafe {
-        device_cdev::add_cdev(device)
-    };
+    device.publish(device_cdev::cdev_of(device))?;
+    #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
     device.publish()?;
     membership.dismiss();
     // Until here nobody can take a count, so a file cannot be opened in between.

@@ -74,7 +74,11 @@ impl Group {
         let session = self
             .begin(state, attachment, &mut open)
             .inspect_err(|_| self.deactivate_unless_used(state))?;
-        match state.sessions.0.push_within_capacity((device, session)) {
+        match state
+            .sessions
+            .0
+            .push_within_capacity((core::ptr::from_ref(device).addr(), session))
+        {
             Ok(()) => Ok(()),
             Err(_) => Err(ENOMEM),
         }

@@ -120,11 +120,9 @@ impl GroupBacking {
     }
 }
 
-/// The devices of a group that are open through it.
-pub(super) struct Sessions(pub(super) KVec<(*const Device, Session<GroupBacking>)>);
-
-// SAFETY: The pointers are only compared.
-unsafe impl Send for Sessions {}
+/// The devices of a group that are open through it: the address of each, which is only compared,
+/// and its session.
+pub(super) struct Sessions(pub(super) KVec<(usize, Session<GroupBacking>)>);
 
 impl Sessions {
     /// None are.
@@ -140,9 +138,8 @@ impl Sessions {
     }
 
     pub(super) fn position(&self, device: &Device) -> Option<usize> {
-        self.0
-            .iter()
-            .position(|(open, _)| core::ptr::eq(*open, device))
+        let address = core::ptr::from_ref(device).addr();
+        self.0.iter().position(|(open, _)| *open == address)
     }
 
     pub(super) fn take(&mut self, device: &Device) -> Option<Session<GroupBacking>> {

@@ -30,31 +30,30 @@ use crate::{
 };
 
 impl Device {
-    /// Gives the device a node in `region`, which appears when the device is published.
+    /// Makes the device visible in sysfs. With `cdev`, which says where its device number comes from
+    /// and what its files do, it also gets a device node in `/dev`.
     ///
-    /// # Safety
+    /// Called once for each registration. The files of the table find the device by
+    /// [`Device::of_cdev`].
     ///
-    /// The device must not be published. The files of `fops` find it by [`Device::of_cdev`].
-    pub(crate) unsafe fn init_cdev<T: FileOps>(
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EEXIST` if there is such a device already; any errno of sysfs.
+    #[doc(alias = "vfio_device_add")]
+    pub(crate) fn publish<T: FileOps>(
         &self,
-        region: RegionHandle,
-        fops: &'static FopsTable<T>,
-    ) {
-        let devt = region.devt(self.index());
-        // SAFETY: By the contract of this function nobody uses either member yet.
-        unsafe {
-            (*self.own_device()).devt = devt;
-            let cdev = &raw mut (*self.as_raw()).cdev;
-            bindings::cdev_init(cdev, fops.as_ptr());
-            (*cdev).owner = kernel::module::this_module::<crate::LocalModule>().as_ptr();
-        }
-    }
-
-    /// Makes the device visible in `/sys`, and its node in `/dev` if it has one.
-    pub(crate) fn publish(&self) -> Result {
-        // SAFETY: The device is initialised and named; without a number the node is not used.
+        cdev: Option<(RegionHandle, &'static FopsTable<T>)>,
+    ) -> Result {
+        // SAFETY: The device is being registered, so it is initialised and named, and nobody else
+        // uses these members yet. Without a number the character device is not used.
         to_result(unsafe {
-            bindings::cdev_device_add(&raw mut (*self.as_raw()).cdev, self.own_device())
+            let object = &raw mut (*self.as_raw()).cdev;
+            if let Some((region, fops)) = cdev {
+                (*self.own_device()).devt = region.devt(self.index());
+                bindings::cdev_init(object, fops.as_ptr());
+                (*object).owner = kernel::module::this_module::<crate::LocalModule>().as_ptr();
+            }
+            bindings::cdev_device_add(object, self.own_device())
         })
     }
 
@@ -68,7 +67,7 @@ impl Device {
     ///
     /// # Safety
     ///
-    /// The inode must stand for a node that [`Device::init_cdev`] made.
+    /// The inode must stand for a node that [`Device::publish`] made.
     pub(crate) unsafe fn of_cdev(inode: &Inode) -> &Device {
         let cdev = inode.cdev();
         let offset = offset_of!(bindings::vfio_device, cdev);

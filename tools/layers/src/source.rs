@@ -26,8 +26,8 @@ const GENERATED: &str = "bindings_generated.rs";
 /// A file in Rust.
 pub(crate) struct Source {
     pub(crate) syntax: syn::File,
-    /// Lines with code, tests and comments left out.
-    pub(crate) code_lines: usize,
+    /// How many lines the file has, tests left out.
+    pub(crate) lines: usize,
     /// The line of each `unsafe` block, function, implementation, trait and `extern` block.
     pub(crate) unsafe_lines: Vec<usize>,
     tests: Vec<RangeInclusive<usize>>,
@@ -43,17 +43,13 @@ impl Source {
         let mut census = Census::default();
         census.tokens(tokens.clone());
         let syntax = syn::parse2(tokens).map_err(|e| at(e.span(), e.to_string()))?;
-        let Census {
-            mut code,
-            mut unsafes,
-            tests,
-        } = census;
+        let Census { mut unsafes, tests } = census;
         let counts = |line: &usize| !tests.iter().any(|test| test.contains(line));
-        code.retain(counts);
+        let lines = (1..=text.lines().count()).filter(counts).count();
         unsafes.retain(counts);
         Ok(Self {
             syntax,
-            code_lines: code.len(),
+            lines,
             unsafe_lines: unsafes,
             tests,
         })
@@ -121,7 +117,6 @@ pub(crate) fn line(span: Span) -> usize {
 /// What is counted in the tokens of a file.
 #[derive(Default)]
 struct Census {
-    code: BTreeSet<usize>,
     unsafes: Vec<usize>,
     tests: Vec<RangeInclusive<usize>>,
 }
@@ -155,14 +150,8 @@ impl Census {
             } else if is_word(Some(first), "unsafe") && !is_type_of_function(after) {
                 self.unsafes.push(line(first.span()));
             }
-            // An attribute takes part in the count of lines, so `rest` goes on behind its `#`.
             if let TokenTree::Group(group) = first {
-                self.code.insert(line(group.span_open()));
-                self.code.insert(line(group.span_close()));
                 self.tokens(group.stream());
-            } else {
-                let span = first.span();
-                self.code.extend(line(span)..=span.end().line);
             }
             rest = &rest[1..];
         }
@@ -215,17 +204,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lines_with_code_are_counted() {
-        let source = Source::parse(
-            "//! Header.\n\n/// A comment.\n// Another.\nfn f() {\n    /* and\n another */\n    g();\n}\n",
-        );
-        assert_eq!(source.unwrap().code_lines, 3);
-    }
-
-    #[test]
-    fn strings_count_with_all_their_lines() {
-        let source = Source::parse("const S: &str = \"a\nb\nc\";\n").unwrap();
-        assert_eq!(source.code_lines, 3);
+    fn comments_count_as_lines() {
+        let source = Source::parse("//! Header.\n\nfn f() {\n    // Why.\n    g();\n}\n");
+        assert_eq!(source.unwrap().lines, 6);
     }
 
     #[test]
@@ -255,7 +236,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(source.unsafe_lines, [11]);
-        assert_eq!(source.code_lines, 1 + 4);
+        assert_eq!(source.lines, 1 + 4);
         let test: Vec<_> = (1..13).filter(|&line| source.is_test(line)).collect();
         assert_eq!(test, [2, 3, 4, 5, 6, 7, 8]);
     }
@@ -263,6 +244,6 @@ mod tests {
     #[test]
     fn a_file_can_be_a_test_as_a_whole() {
         let source = Source::parse("#![cfg(test)]\nfn a() {}\nfn b() { unsafe {} }\n").unwrap();
-        assert_eq!((source.code_lines, source.unsafe_lines.len()), (0, 0));
+        assert_eq!((source.lines, source.unsafe_lines.len()), (0, 0));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     table::Plan,
 };
 
-/// How many `unsafe` sites there may be in a thousand lines of code, in all rooms without the mark
+/// How many `unsafe` sites there may be in a thousand lines, in all rooms without the mark
 /// together.
 const UNSAFE_PER_1000: usize = 3;
 
@@ -52,7 +52,7 @@ pub(crate) fn unsafe_sites(
         })
         .map(|file| (file, &sources.rust[file]))
         .collect();
-    let lines: usize = counted.iter().map(|(_, source)| source.code_lines).sum();
+    let lines: usize = counted.iter().map(|(_, source)| source.lines).sum();
     let sites: usize = counted.iter().map(|(_, s)| s.unsafe_lines.len()).sum();
     if sites * 1000 > lines * UNSAFE_PER_1000 {
         for (file, source) in counted {
@@ -67,7 +67,7 @@ pub(crate) fn unsafe_sites(
         }
     }
     format!(
-        "{sites} unsafe sites in {lines} lines of code outside of rooms marked `unsafe`: \
+        "{sites} unsafe sites in {lines} lines outside of rooms marked `unsafe`: \
          {} per 100, {} at most",
         hundredths(sites, lines),
         hundredths(UNSAFE_PER_1000, 1000),
