@@ -29,6 +29,7 @@ pub(crate) enum Provider<S: Stage> {
 
 impl<S: Stage> Provider<S> {
     /// Returns whether it is a container.
+    #[cfg(CONFIG_VFIO_GROUP)]
     pub(crate) fn is_container(&self) -> bool {
         match self {
             #[cfg(CONFIG_VFIO_CONTAINER)]
