@@ -140,9 +140,10 @@ docs: ## Make the tables in docs/ from the tests and the code
 	@python3 -B tools/docs/rows.py
 	@python3 -B tools/docs/deviations.py
 
-docs-check: ## Check that the tables in docs/ are up to date
+docs-check: ## Check that the tables in docs/ are up to date, and the glossary
 	@python3 -B tools/docs/rows.py --check
 	@python3 -B tools/docs/deviations.py --check
+	@python3 -B tools/docs/glossary.py --check
 
 clean: ## Remove what was built here; kernels stay in the cache
 	@rm -rf $(build) target
