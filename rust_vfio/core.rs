@@ -3,14 +3,14 @@
 //! The life of a VFIO device, from allocation to the last reference.
 //!
 //! A driver allocates a device, registers it, unregisters it and drops its reference. Between
-//! registration and unregistration user space can open it. Unregistration waits for every user to
-//! let go, and asks the driver to ask them.
+//! registration and unregistration user space can open it (`registration.rs`).
 //!
-//! The device is a C structure that the driver embeds; this module owns its index, its inode, its
-//! place in a device set and its registration count. The count is atomic; the set has a lock of
-//! its own (`views/set_table.rs`).
+//! The device is a C structure that the driver embeds. This file owns its index and its inode, and
+//! takes it out of its device set (`views/set_table.rs`) when it is freed. Nothing here takes a
+//! lock of its own.
 //!
-//! Corresponds to the first half of `drivers/vfio/vfio_main.c`; contract sections 1.3 to 1.7.
+//! Corresponds to `_vfio_alloc_device()`, `vfio_init_device()` and `vfio_device_release()` in
+//! `drivers/vfio/vfio_main.c`; contract 1.3 and 1.4.
 
 use kernel::{
     prelude::*,
@@ -52,13 +52,13 @@ pub(crate) mod kvm;
 pub(crate) mod provider;
 pub(crate) mod session;
 
-/// The indices of devices. They are also the minors of the nodes that name a device directly.
+/// The indices of devices. The index of a device is also the minor number of its cdev.
 static INDICES: Ida = Ida::uninit();
 
 /// The class `vfio-dev`, which [`CoreState`] owns.
 static CLASS: SetOnce<ClassHandle> = SetOnce::new();
 
-/// CoreState have their nodes in `/dev/vfio/devices`.
+/// The place of the cdevs: `/dev/vfio/devices`.
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 struct DeviceNode;
 
@@ -67,7 +67,7 @@ impl NodePath for DeviceNode {
     const FORMAT: &'static CStr = c"vfio/devices/%s";
 }
 
-/// What the device layer needs as long as the module is loaded. Fields are dropped in this order.
+/// What the core needs as long as the module is loaded. Fields are dropped in this order.
 pub(crate) struct CoreState {
     _indices: IdaLife,
     _class: Class,
@@ -75,11 +75,12 @@ pub(crate) struct CoreState {
 }
 
 impl CoreState {
-    /// Sets the device layer up. Called once.
+    /// Sets the core up. Called once.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EEXIST` if there is such a class already.
+    /// - `ENOMEM`.
+    /// - `EEXIST` if another module has a class of this name.
     pub(crate) fn init(loading: &ModuleInit) -> Result<Self> {
         #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
         let class = Class::with_nodes::<DeviceNode>(c"vfio-dev")?;
@@ -89,20 +90,26 @@ impl CoreState {
         Ok(Self {
             _sets: set_table::Sets::init(loading),
             _class: class,
-            // SAFETY: Nobody else uses the module yet, and the result goes when no device is left.
+            // SAFETY: `loading` shows that nobody uses the module yet, so there is no device. The
+            // result is dropped when the module is unloaded, which no device outlives: each keeps
+            // its driver's module, which uses this one.
             _indices: unsafe { INDICES.init() },
         })
     }
 }
 
-/// Makes a device as its driver wants it.
+/// Allocates a device of the size and with the callbacks that its driver asks for.
 ///
-/// The caller owns one reference to the result, in the sense of `put_device()`. Contract 1.3.
+/// The caller owns one reference to the result, in the sense of `put_device()`. Sleeps; takes no
+/// lock. Corresponds to `_vfio_alloc_device()`; contract 1.3.
 ///
 /// # Errors
 ///
-/// `EINVAL` (and a warning) if the driver's structure is smaller than a device, `ENOMEM`, `ENOSPC`
-/// without a free index, what the driver's `init` returned.
+/// - `EINVAL` (and a warning) if the driver's structure is smaller than a device.
+/// - `ENOMEM`.
+/// - `ENOSPC` if no index is free.
+/// - Any errno of making the inode, or of the driver's `init`.
+#[doc(alias = "_vfio_alloc_device")]
 pub(crate) fn allocate(blueprint: &Blueprint) -> Result<RawDevice> {
     let class = CLASS.copy().ok_or(ENODEV)?;
     let mut device = blueprint.allocate()?;
@@ -121,16 +128,21 @@ pub(crate) fn allocate(blueprint: &Blueprint) -> Result<RawDevice> {
     Ok(device.into_counted::<Life>(class))
 }
 
-/// The end of a device's life. Contract 1.4.
+/// What is done at the end of a device's life.
 struct Life;
 
 impl Lifecycle for Life {
+    /// Frees the device with its last reference. Sleeps; takes the lock of the device's set and
+    /// that of the table of sets, one after the other.
+    ///
+    /// Corresponds to `vfio_device_release()`; contract 1.4.
     fn release(device: &Device) {
         set_table::leave(device);
         drop(Id::from_raw(&INDICES, device.index()));
         device.driver_release();
         inode::remove_inode(device);
-        // SAFETY: The last reference is gone, and this function's caller forgets the device.
+        // SAFETY: `Lifecycle::release` is called when the last reference is gone, and its caller
+        // does not use the device afterwards.
         drop(unsafe { Allocated::reclaim(device) });
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What debugfs shows: `vfio/`, in it a directory per device, in it what is known about migration.
+//! The files in debugfs: `vfio/<device>/migration/state` and `features`.
 //!
-//! Drivers add files of their own to a device's directory, which the core creates last when a
-//! device is registered and removes before anything else that a reader could need.
+//! Drivers add files of their own to a device's directory. The core creates the directory as the
+//! last step of registration. It removes it before the memory goes that readers of the files use.
+//! There is no lock; debugfs waits for readers when a file is removed.
 //!
-//! Corresponds to `drivers/vfio/debugfs.c`; contract section 8.4. Without `CONFIG_VFIO_DEBUGFS`
-//! nothing is there.
+//! Corresponds to `drivers/vfio/debugfs.c`; contract 8.4. Without `CONFIG_VFIO_DEBUGFS` there are
+//! no files.
 
 #[cfg(CONFIG_VFIO_DEBUGFS)]
 mod enabled {
@@ -40,15 +41,17 @@ mod enabled {
     pub(crate) type Root = TopDir;
 
     /// Creates the directory `vfio`. Called once, when the module is loaded.
+    #[doc(alias = "vfio_debugfs_create_root")]
     pub(crate) fn create_root() -> Root {
         let root = TopDir::new(c"vfio");
-        // SAFETY: The directory is removed when the module is unloaded, so that there is no device
-        // left that would use it.
+        // SAFETY: The module drops `root` when it is unloaded. Only `add_device` uses the handle, for
+        // a device that is registered, and none is by then: its driver's module uses this one.
         ROOT.populate(unsafe { root.handle() });
         root
     }
 
-    /// Adds a device that has just been registered.
+    /// Creates the directory and the files of a device that has just been registered. Sleeps.
+    #[doc(alias = "vfio_device_debugfs_init")]
     pub(crate) fn add_device(device: &Device) {
         let Some(root) = ROOT.copy() else {
             return;
@@ -61,12 +64,14 @@ mod enabled {
         }
     }
 
-    /// Removes a device that is being unregistered.
+    /// Removes the directory of a device that is being unregistered. Sleeps until no reader is left.
+    #[doc(alias = "vfio_device_debugfs_exit")]
     pub(crate) fn remove_device(device: &Device) {
         device.remove_debug_dir();
     }
 
-    /// `migration/state`.
+    /// The file `migration/state`: the state of the device.
+    #[doc(alias = "vfio_device_state_read")]
     struct StateFile;
 
     impl Show for StateFile {
@@ -88,7 +93,8 @@ mod enabled {
         }
     }
 
-    /// `migration/features`.
+    /// The file `migration/features`: the optional parts of migration that the device has.
+    #[doc(alias = "vfio_device_features_read")]
     struct Features;
 
     impl Show for Features {
@@ -115,7 +121,7 @@ mod enabled {
 mod enabled {
     use crate::views::device::Device;
 
-    /// The directory that is not there.
+    /// The place of the directory `vfio` in a kernel without these files.
     pub(crate) struct Root;
 
     /// Does nothing.

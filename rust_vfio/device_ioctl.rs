@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all files of devices answer alike, whether they came from a group or from a node.
+//! The ioctls that all files of devices have in common, whether they were opened through a group or
+//! as a cdev.
 //!
-//! Nearly everything is passed on to the driver. The core answers GET_REGION_INFO and the feature
-//! ioctl, and keeps the device powered during an ioctl. No lock is held while a driver runs: it
-//! serialises itself (contract 2.3).
+//! Nearly all are passed on to the driver. The core handles GET_REGION_INFO and part of the feature
+//! ioctl. No lock is held while a driver runs: it serialises itself (contract 2.3).
 //!
-//! Corresponds to `vfio_device_fops_unl_ioctl()`; contract section 3.3.
+//! Corresponds to `vfio_device_fops_unl_ioctl()` in `drivers/vfio/vfio_main.c`; contract 3.3.
 
 use kernel::prelude::*;
 
@@ -20,11 +20,15 @@ pub(crate) mod bind_request;
 mod features;
 mod region_info;
 
-/// An ioctl of a device that is open, and that `Awake` keeps powered.
+/// Handles an ioctl of an open device, which the caller keeps powered. Holds no lock. Sleeps.
 ///
 /// # Errors
 ///
-/// As the request says, or the driver.
+/// - Those of [`features::ioctl`] for VFIO_DEVICE_FEATURE.
+/// - Those of [`region_info::ioctl`] for VFIO_DEVICE_GET_REGION_INFO.
+/// - `EINVAL` for other requests if the driver has no `ioctl`.
+/// - Any errno of the driver's `ioctl`.
+#[doc(alias = "vfio_device_fops_unl_ioctl")]
 #[inline]
 pub(crate) fn ioctl(device: &Device, cmd: u32, arg: UserAddr) -> Result<isize> {
     match cmd {

@@ -3,12 +3,15 @@
 //! Migration: moving a device that is in use to another machine.
 //!
 //! User space moves the device through the states of [`logic::fsm`](crate::logic::fsm), and gets
-//! files through which the device's state flows out or in. The driver owns the state and the
-//! files; the core checks requests and installs the files. There is nothing to lock.
+//! files from which it reads the device's state, or to which it writes it. The driver owns the
+//! state and the files, and serialises its callbacks; the core checks requests and installs the
+//! files. It takes no lock.
 //!
-//! Corresponds to the migration functions of `drivers/vfio/vfio_main.c`; contract sections 5.1 to
-//! 5.6. Deviation: asking for the next state from the error state is `EINVAL` without a kernel
-//! warning.
+//! Corresponds to `vfio_ioctl_device_feature_migration()`,
+//! `vfio_ioctl_device_feature_mig_device_state()`,
+//! `vfio_ioctl_device_feature_migration_data_size()`,
+//! `vfio_ioctl_device_feature_migration_precopy_info_v2()` and `vfio_mig_get_next_state()` in
+//! `drivers/vfio/vfio_main.c`; contract 5.1 to 5.6.
 
 use core::mem::size_of;
 
@@ -46,14 +49,17 @@ use crate::{
 
 pub(crate) mod logging;
 
-/// What a file descriptor is where there is no file.
+/// The value of `data_fd` where there is no file.
 const NO_FILE: i32 = -1;
 
-/// VFIO_DEVICE_FEATURE_MIGRATION: the optional parts that the device has.
+/// Handles VFIO_DEVICE_FEATURE_MIGRATION: tells user space which optional states the device has.
 ///
 /// # Errors
 ///
-/// `ENOTTY` if the device cannot be migrated, `EINVAL`, `EFAULT`.
+/// - `ENOTTY` if the device cannot be migrated.
+/// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be read.
+/// - `EFAULT` if the answer cannot be written.
+#[doc(alias = "vfio_ioctl_device_feature_migration")]
 pub(crate) fn get_flags(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_migrate() {
         return Err(ENOTTY);
@@ -66,12 +72,22 @@ pub(crate) fn get_flags(device: &Device, call: &FeatureCall) -> Result {
     }
 }
 
-/// VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE: asks for the state, or moves the device to another one.
+/// Handles VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE: tells user space the state, or moves the device to
+/// another one.
 ///
 /// # Errors
 ///
-/// `ENOTTY` if the device cannot be migrated, `EINVAL`, `EFAULT`, `EMFILE`, what the driver
-/// returned. A state that was reached is kept even if its file could not be handed out.
+/// If one of the last three happens, the device stays in the state that it has reached.
+///
+/// - `ENOTTY` if the device cannot be migrated.
+/// - `EINVAL` as [`FeatureCall::check`] says; the feature can be read and written.
+/// - `EFAULT` if the request cannot be read.
+/// - Any errno of the driver's `migration_get_state` or `migration_set_state`, among them `EINVAL`
+///   where no path leads to the wanted state.
+/// - `EMFILE` if the process has no file descriptor left.
+/// - `ENOMEM`.
+/// - `EFAULT` if the answer cannot be written. If the driver failed too, its errno is lost.
+#[doc(alias = "vfio_ioctl_device_feature_mig_device_state")]
 pub(crate) fn state(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_migrate() {
         return Err(ENOTTY);
@@ -90,14 +106,19 @@ pub(crate) fn state(device: &Device, call: &FeatureCall) -> Result {
         Ok(Some(file)) => hand_out(call, state, file),
         Ok(None) => call.data().write(&state),
         Err(e) => {
-            // A caller that cannot be told about the file is told that.
+            // User space is told that there is no file; if that fails, EFAULT replaces `e`.
             call.data().write(&state)?;
             Err(e)
         }
     }
 }
 
-/// Gives the caller a file descriptor for the file.
+/// Installs the file in a new descriptor of the calling process and tells user space its number.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENOMEM`, `EFAULT`; the file is dropped then.
+#[doc(alias = "vfio_ioct_mig_return_fd")]
 fn hand_out(call: &FeatureCall, mut state: MigState, file: ARef<File>) -> Result {
     let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?;
     state.data_fd = i32::try_from(fd.reserved_fd())?;
@@ -107,11 +128,16 @@ fn hand_out(call: &FeatureCall, mut state: MigState, file: ARef<File>) -> Result
     Ok(())
 }
 
-/// VFIO_DEVICE_FEATURE_MIG_DATA_SIZE: how much there will be to copy.
+/// Handles VFIO_DEVICE_FEATURE_MIG_DATA_SIZE: tells user space how many bytes the device's state
+/// will have once the device is stopped.
 ///
 /// # Errors
 ///
-/// `ENOTTY` if the device cannot be migrated, `EINVAL`, `EFAULT`, what the driver returned.
+/// - `ENOTTY` if the device cannot be migrated.
+/// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be read.
+/// - Any errno of the driver's `migration_get_data_size`.
+/// - `EFAULT` if the answer cannot be written.
+#[doc(alias = "vfio_ioctl_device_feature_migration_data_size")]
 pub(crate) fn data_size(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_migrate() {
         return Err(ENOTTY);
@@ -124,12 +150,15 @@ pub(crate) fn data_size(device: &Device, call: &FeatureCall) -> Result {
     }
 }
 
-/// VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2: user space has no garbage in the flags of
-/// VFIO_MIG_GET_PRECOPY_INFO and wants to see what the driver sets there.
+/// Handles VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2: from now on, until the device is closed, the
+/// driver may set flags in the answer to VFIO_MIG_GET_PRECOPY_INFO. Without this feature the flags
+/// are whatever user space passed in.
 ///
 /// # Errors
 ///
-/// `EINVAL`, also if the device cannot pre-copy.
+/// - `EINVAL` if the device cannot pre-copy.
+/// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be written.
+#[doc(alias = "vfio_ioctl_device_feature_migration_precopy_info_v2")]
 pub(crate) fn opt_in_to_precopy_info_v2(device: &Device, call: &FeatureCall) -> Result {
     if !abilities(device).contains(Abilities::PRE_COPY) {
         return Err(EINVAL);
@@ -140,18 +169,21 @@ pub(crate) fn opt_in_to_precopy_info_v2(device: &Device, call: &FeatureCall) -> 
     Ok(())
 }
 
-/// The optional parts that the device has.
+/// Returns which optional states the device has.
 pub(crate) fn abilities(device: &Device) -> Abilities {
     Abilities::from_raw(device.migration_flags())
 }
 
-/// The next step of a device on its way from one state to another, both by number, for a driver
-/// that implements single steps only.
+/// Returns the next state on the path from `current` to `wanted`, both numbers of the user ABI, for
+/// a driver that implements single steps only.
+///
+/// Deviation: in the error state there is no kernel warning. C warns, which user space can cause
+/// at will by asking for another state after the device has failed.
 ///
 /// # Errors
 ///
-/// [`ArcRefusal`], with a kernel warning if the driver claims to be in a state that its device does
-/// not have.
+/// An [`ArcRefusal`] if there is no path. Warns if the driver claims to be in a state that its
+/// device does not have.
 #[doc(alias = "vfio_mig_get_next_state")]
 pub(crate) fn next_state(
     device: &Device,

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices that no IOMMU protects memory from: the module parameter, and what using it costs.
+//! Devices whose DMA no IOMMU translates: the module parameter that allows them, the capability
+//! that their users need, and the taint of the kernel.
 //!
-//! Contract sections 1.6, 7.3 and 8.1.
+//! The parameter is an atomic, which sysfs may change at any time.
+//!
+//! Corresponds to `vfio_noiommu` in `drivers/vfio/vfio_main.c`; contract 1.6, 7.3 and 8.1.
 
 use kernel::prelude::*;
 #[cfg(CONFIG_VFIO_NOIOMMU)]
@@ -18,12 +21,12 @@ use crate::{
     views::device::Device, //
 };
 
-/// The module parameter `enable_unsafe_noiommu_mode`, which C declares and sysfs writes.
+/// The module parameter `enable_unsafe_noiommu_mode`, which `exports/modinfo.c` declares.
 #[cfg(CONFIG_VFIO_NOIOMMU)]
 #[no_mangle]
 static vfio_rs_noiommu: Atomic<bool> = Atomic::new(false);
 
-/// Whether the administrator wants such devices to be handed out.
+/// Returns whether the administrator allows such devices now.
 #[cfg(any(CONFIG_VFIO_NOIOMMU, CONFIG_VFIO_GROUP))]
 pub(crate) fn is_enabled() -> bool {
     #[cfg(CONFIG_VFIO_NOIOMMU)]
@@ -32,12 +35,11 @@ pub(crate) fn is_enabled() -> bool {
     false
 }
 
-/// Checks that the caller may use a group of this kind: one whose DMA nothing translates needs
-/// `CAP_SYS_RAWIO`.
+/// Checks that the calling task may use a group of this kind.
 ///
 /// # Errors
 ///
-/// `EPERM`.
+/// `EPERM` if nothing translates the group's DMA and the task lacks `CAP_SYS_RAWIO`.
 #[cfg(CONFIG_VFIO_GROUP)]
 pub(crate) fn check_rawio(kind: GroupType) -> Result {
     match kind {
@@ -46,7 +48,7 @@ pub(crate) fn check_rawio(kind: GroupType) -> Result {
     }
 }
 
-/// Tells the world that such a device was handed out.
+/// Taints the kernel and warns in the log, because such a device becomes available to user space.
 pub(crate) fn taint(device: &Device) {
     task::taint_user();
     dev_warn!(

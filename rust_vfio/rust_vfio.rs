@@ -1,31 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Crate root of `vfio.ko`: what the module consists of, and the order in which it comes and goes.
+//! Crate root of `vfio.ko`: the parts of the module, and the order in which they are set up and
+//! taken down.
 //!
 //! The layers are in `docs/architecture.md`, section 2, and `make layers` checks them.
 //!
-//! Lock order, outer first (contract 2.2):
+//! # Lock order
+//!
+//! Outer locks first; what is indented can be taken while the line above it is held. Any line
+//! may be left out on the way in: `group.state`, for one, is also taken directly under
+//! `cdev_file.binding`, and `group.devices` directly under `REGISTRY`. (Contract 2.2 has the locks
+//! of the C module.)
 //!
 //! ```text
-//! group::registry::REGISTRY
-//!   group.state
-//!     device set lock        (drivers' open_device and close_device run under it)
-//!       group.kvm, group.active, cdev_file.kvm        (spinlocks)
-//!       iommufd's own locks
-//!     container.state
-//!       container::backend::DRIVERS
-//!         the backend's own locks
-//!   group.devices            (drivers' match runs under it; KVM's lock may be held outside)
-//! cdev_file.binding          (outside group.state; only BIND waits for it)
-//! views::set_table::SETS     (inside everything, holds nothing)
+//! group::registry::REGISTRY       mutex: all groups; held while a group's device node comes or goes
+//! cdev_file.binding               mutex: held by BIND_IOMMUFD throughout; never with REGISTRY
+//!   group.state                   mutex: attachment, users and sessions of a group
+//!     lock of the device set      mutex, a member of C's vfio_device_set: drivers take it too; their
+//!                                 callbacks that open, close, bind and attach run under it
+//!       container.state           rwsem: groups and backend of a container
+//!         backend::DRIVERS        mutex: the registered backends
+//!           locks of the backend
+//!       locks of iommufd
+//!       locks of KVM              where the last reference to a virtual machine is dropped
+//!         group.devices           mutex: list of a group's devices; `match` of drivers runs under it
+//!         group.kvm               spinlock
+//!         cdev_file.kvm           spinlock
+//!       group.active              spinlock; also taken under locks of drivers
+//!       mmap_lock                 page faults of copies in BIND_IOMMUFD and ATTACH_IOMMUFD_PT
+//!
+//! views::set_table::SETS          mutex: the table of device sets; no other lock is taken under it
 //!
 //! lock of an eventfd's wait queue
-//!   virqfd::SLOTS            (spinlock, interrupts off)
+//!   virqfd::SLOTS                 spinlock, interrupts off
 //!     locks of work queues
 //! ```
 //!
 //! No lock is held while a driver handles read, write, ioctl, mmap or a feature, nor while a
-//! backend handles an ioctl.
+//! backend handles an ioctl, except CHECK_EXTENSION (`container.state` for reading, and
+//! `backend::DRIVERS` where no backend is chosen).
 
 use ::kernel::prelude::*;
 
@@ -95,7 +108,7 @@ mod kernel {
     allow(dead_code, unused_imports)
 )]
 mod uapi {
-    //! The ABI of user space.
+    //! The user ABI: ioctl numbers and structures.
 
     pub(crate) mod feature;
     #[allow(dead_code, reason = "`vfio_iommu_type1.ko` needs the rest of it")]
@@ -108,7 +121,7 @@ mod uapi {
     reason = "the host tests use the same files as a library"
 )]
 mod logic {
-    //! Rules that need no kernel.
+    //! Rules that need nothing of the kernel, tested on the host.
     #![forbid(unsafe_code)]
 
     pub(crate) mod argsz;
@@ -161,8 +174,8 @@ module! {
     license: "GPL v2",
 }
 
-/// What the module owns while it is loaded. Fields are dropped in this order: first what user
-/// space can reach, last what everything else is built on.
+/// What the module owns while it is loaded. Fields are dropped in this order: those that user
+/// space can reach first, those that the others use last.
 struct VfioModule {
     #[cfg(CONFIG_VFIO_CONTAINER)]
     _container_node: Pin<KBox<kernel::misc::MiscDev>>,
@@ -178,9 +191,17 @@ struct VfioModule {
 }
 
 impl ::kernel::Module for VfioModule {
+    /// Sets the module up, in the reverse order of the fields of [`VfioModule`].
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`.
+    /// - `EEXIST` if another module has a class of the name `vfio` or `vfio-dev`.
+    /// - `EBUSY` if no major number is left, or the minor number of `/dev/vfio/vfio` is in use.
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: This is the module's init function, which runs once, and no other module can call
-        // this one before it returns; fields are dropped when no other module uses this one.
+        // SAFETY: This is the module's init function, which runs once. No other module can call
+        // this one before it returns. The module loader drops `Self` once no other module uses
+        // this one.
         let loading = unsafe { kernel::module::ModuleInit::new() };
         #[cfg(CONFIG_VFIO_CONTAINER)]
         let backends = container::backend::BackendRegistry::init(&loading);
@@ -191,7 +212,7 @@ impl ::kernel::Module for VfioModule {
         #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
         let cdevs = device_cdev::CdevRegion::init()?;
         let debugfs = debugfs::create_root();
-        // User space can open the node as soon as it is there, so it comes last.
+        // User space can open the device node as soon as it exists, so this is the last step.
         #[cfg(CONFIG_VFIO_CONTAINER)]
         let container_node = container::register()?;
         pr_info!("VFIO - User Level meta-driver version: 0.3\n");

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One VFIO_DEVICE_FEATURE request: the envelope, which is the same for all features.
+//! The header of a VFIO_DEVICE_FEATURE request, which is the same for all features.
 //!
-//! Contract section 5.5.
+//! There is no lock: a request lives as long as one ioctl.
+//!
+//! Corresponds to the beginning of `vfio_ioctl_device_feature()` and to `vfio_check_feature()`;
+//! contract 5.5.
 
 use kernel::prelude::*;
 
@@ -27,11 +30,13 @@ pub(crate) struct FeatureCall {
 }
 
 impl FeatureCall {
-    /// Reads the envelope at `arg`, of which `argsz` and `flags` are known.
+    /// Creates the request whose header is at the user address `arg` and has been read already:
+    /// `argsz` (bytes, header included) and `flags`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `argsz` is shorter than the envelope, or if the flags make no sense.
+    /// - `EINVAL` if `argsz` is less than the 8 bytes of the header.
+    /// - `EINVAL` if `flags` has an unknown bit, or asks to read and to write at once.
     pub(crate) fn new(argsz: u32, flags: u32, arg: UserAddr) -> Result<Self> {
         let len = argsz::behind(argsz, HEADER).map_err(|_| EINVAL)?;
         Ok(Self {
@@ -51,21 +56,23 @@ impl FeatureCall {
         self.request.flags()
     }
 
-    /// Returns the size of the data, in bytes.
+    /// Returns the number of bytes behind the header.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Where the data is in user memory.
+    /// Returns the user address of the data, which follows the header.
     pub(crate) fn data(&self) -> UserAddr {
         self.data
     }
 
-    /// Decides what to do with a feature that supports `supported` and has `needed` bytes of data.
+    /// Returns what to do with a feature that supports `supported` and has `needed` bytes of data.
     ///
     /// # Errors
     ///
-    /// `EINVAL`; see [`Request::check`].
+    /// - `EINVAL` if the request asks for an operation that is not in `supported`.
+    /// - `EINVAL` if it is no probe and asks for no operation.
+    /// - `EINVAL` if it is no probe and has less than `needed` bytes of data.
     #[doc(alias = "vfio_check_feature")]
     pub(crate) fn check(&self, supported: SupportedOps, needed: usize) -> Result<Operation> {
         let operation = self.request.check(supported, self.len, needed);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Capabilities behind the answer of an ioctl: how a chain is collected.
+//! Chains of capabilities that follow the structure which an ioctl returns.
 //!
-//! Who answers an ioctl owns a [`CapBuffer`], adds one capability after the other, and shifts the
-//! finished chain to where user space will find it. There is no lock: a buffer lives as long as
-//! one ioctl.
+//! The handler of an ioctl owns a [`CapBuffer`], adds one capability after the other, and makes the
+//! links of the finished chain count from the structure in front of it. There is no lock: a buffer
+//! lives as long as one ioctl.
 //!
-//! Corresponds to the `vfio_info_cap_*` functions of `drivers/vfio/vfio_main.c`; contract section
-//! 4.3. Unlike there, a capability without room for its header is an error.
+//! Corresponds to the `vfio_info_cap_*()` functions of `drivers/vfio/vfio_main.c`; contract 4.3.
+//!
+//! Deviation: a capability that is too small for its own header is `EINVAL`. C rounds its size up,
+//! and if that is 0 it writes the header behind the end of the buffer.
 
 use kernel::prelude::*;
 
@@ -16,12 +18,16 @@ use crate::logic::caps;
 pub(crate) use crate::views::info_cap::CapBuffer;
 
 impl CapBuffer {
-    /// Adds a capability of `size` bytes, header included, and returns where it begins. What is
-    /// behind the header is zero. May sleep.
+    /// Adds a capability of `size` bytes, header included, and returns its offset in the buffer, in
+    /// bytes. What follows the header is zero. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or `EINVAL` if `size` is less than a header. Either way the buffer is empty then.
+    /// The buffer is empty afterwards.
+    ///
+    /// - `EINVAL` if `size` is less than the 8 bytes of a header.
+    /// - `ENOMEM`.
+    /// - `EINVAL` if the driver has broken the links of the chain.
     #[doc(alias = "vfio_info_cap_add")]
     pub(crate) fn add(&mut self, size: usize, id: u16, version: u16) -> Result<usize> {
         let result = self.try_add(size, id, version);
@@ -38,11 +44,11 @@ impl CapBuffer {
         Ok(at)
     }
 
-    /// Adds a capability with these contents behind its header. May sleep.
+    /// Adds a capability with a header and these contents. May sleep.
     ///
     /// # Errors
     ///
-    /// As for [`CapBuffer::add`].
+    /// Those of [`CapBuffer::add`].
     #[doc(alias = "vfio_info_add_capability")]
     pub(crate) fn add_copy(&mut self, id: u16, version: u16, contents: &[u8]) -> Result {
         let size = contents.len().checked_add(caps::HEADER).ok_or(EINVAL)?;
@@ -55,13 +61,14 @@ impl CapBuffer {
         Ok(())
     }
 
-    /// Makes the links of the finished chain count from `by` bytes in front of it. `by` is a
-    /// multiple of 8, so that capabilities stay aligned; otherwise the kernel warns.
+    /// Makes the links of the finished chain count from `by` bytes in front of it. Warns unless `by`
+    /// is a multiple of 8, since capabilities would not be aligned then.
     #[doc(alias = "vfio_info_cap_shift")]
     pub(crate) fn shift(&mut self, by: usize) {
         kernel::warn_on!(by % caps::ALIGN != 0);
         if self.len() > 0 {
-            // A driver that changes links by itself gets a chain that ends early.
+            // Only a driver that changed links by itself can make this fail. The links up to the
+            // broken one are shifted then.
             kernel::warn_on!(caps::shift(self.bytes_mut(), by).is_err());
         }
     }

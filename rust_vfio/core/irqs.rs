@@ -1,22 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VFIO_DEVICE_SET_IRQS, as far as it is the same for every driver: checking the request.
+//! The part of VFIO_DEVICE_SET_IRQS that is the same for every driver: the checks.
 //!
-//! Corresponds to a function of `drivers/vfio/vfio_main.c`; contract section 4.6.
+//! There is nothing to lock.
+//!
+//! Corresponds to `vfio_set_irqs_validate_and_prepare()` in `drivers/vfio/vfio_main.c`; contract
+//! 4.6.
 
 use kernel::prelude::*;
 
 use crate::logic::irqs::IrqHeader;
 
-/// Checks a request against a device that has `kinds` kinds of interrupts, and `vectors` vectors
-/// of the kind in question.
+/// Checks a request for a device that has `kinds` kinds of interrupts, and `vectors` vectors of
+/// the kind that the request names.
 ///
-/// `data_len` is where the number of bytes behind the header goes; a driver that never wants data
-/// may do without.
+/// Sets `data_len` to the number of bytes of data behind the header. A driver that never takes data
+/// may pass `None`.
 ///
 /// # Errors
 ///
-/// `EINVAL`. `data_len` is 0 then, or unchanged if the header is not even sound in itself.
+/// - `EINVAL` if `argsz` is less than the header, the kind does not exist, `start` plus `count` is
+///   not below `u32::MAX`, or an unknown flag is set. `data_len` is unchanged then.
+/// - `EINVAL` if the first vector does not exist, nor all of the range. `data_len` is 0 from here
+///   on.
+/// - `EINVAL` unless the flags name exactly one layout of the data, or if `argsz` is too small
+///   for the data.
+/// - `EINVAL` if there may be data and `data_len` is `None`.
 #[doc(alias = "vfio_set_irqs_validate_and_prepare")]
 pub(crate) fn validate_and_prepare(
     header: IrqHeader,
@@ -24,7 +33,7 @@ pub(crate) fn validate_and_prepare(
     kinds: i32,
     mut data_len: Option<&mut usize>,
 ) -> Result {
-    // A driver that has less than nothing has nothing.
+    // Drivers pass signed numbers. A negative one counts as 0.
     let vectors = u32::try_from(vectors).unwrap_or(0);
     let kinds = u32::try_from(kinds).unwrap_or(0);
 

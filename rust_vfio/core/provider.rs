@@ -2,22 +2,27 @@
 
 //! The two providers of I/O address translation: a container, or an iommufd.
 //!
-//! A group is put into one of them, an open device uses one of them, and each call of a driver that
-//! wants memory goes to one of them. What is held differs; which of the two it is has one type.
+//! A group is put into one of them, an open device uses one of them, and a driver that asks for
+//! memory of the user reaches it through one of them. In each of these stages something else is
+//! held of the provider; [`Provider`] says which of the two it is. The lock is that of the value
+//! in which it is stored.
+//!
+//! Corresponds to the pairs of pointers `vfio_group.container` and `vfio_group.iommufd`, and
+//! `vfio_device.group->container` and `vfio_device.iommufd_access`.
 
-/// What is held of a provider: by a group, by an open device, or for one call of a driver.
+/// A stage in which a provider is held: by a group, by an open device, or for one call of a driver.
 pub(crate) trait Stage {
-    /// What is held of a container.
+    /// What is held of a container in this stage.
     #[cfg(CONFIG_VFIO_CONTAINER)]
     type Container;
-    /// What is held of an iommufd.
+    /// What is held of an iommufd in this stage.
     #[cfg(CONFIG_IOMMUFD)]
     type Iommufd;
 }
 
-/// A container or an iommufd, as far as it is held in stage `S`.
+/// What is held in stage `S` of a container or of an iommufd.
 ///
-/// The kernel's configuration has at least one of them.
+/// With neither of them in the kernel's configuration the type has no values.
 pub(crate) enum Provider<S: Stage> {
     /// A container, `/dev/vfio/vfio`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
@@ -28,7 +33,7 @@ pub(crate) enum Provider<S: Stage> {
 }
 
 impl<S: Stage> Provider<S> {
-    /// Returns whether it is a container.
+    /// Returns whether the provider is a container.
     #[cfg(CONFIG_VFIO_GROUP)]
     pub(crate) fn is_container(&self) -> bool {
         match self {

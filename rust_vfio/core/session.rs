@@ -2,15 +2,17 @@
 
 //! Open sessions: what the first file of a device sets up and the last one takes down.
 //!
-//! A [`Session`] holds the module of the bus driver, the way in which the device reaches memory
-//! ([`Backing`]), the virtual machine that KVM named, and the driver's open state. Whoever began it
-//! keeps it until it ends, so that a session ends as it began, whatever happened to the group
-//! meanwhile (contract 3.4, R-38).
+//! A [`Session`] holds the module of the bus driver and what gives the device access to memory
+//! ([`Backing`]); the device holds the virtual machine that KVM named, and the driver has it open.
+//! The group or the file of the cdev that began the session stores it until it ends.
 //!
 //! A device has one session at a time, and `open_count` files share it; drivers read that number.
 //! Everything here runs under the lock of the device's set.
 //!
-//! Corresponds to `vfio_df_open()` and `vfio_df_close()`; contract section 3.4.
+//! Corresponds to `vfio_df_open()` and `vfio_df_close()`; contract 3.4.
+//!
+//! Deviation: a session stores what it set up and undoes exactly that. C looks at what the group
+//! is in when the last file is closed, which may be something else by then.
 
 #[cfg(CONFIG_VFIO_GROUP)]
 use kernel::sync::atomic::{
@@ -34,13 +36,14 @@ use crate::{
     }, //
 };
 
-/// How an open device reaches memory.
+/// What gives an open device access to memory: a use of a container, or a binding to an iommufd.
 pub(crate) trait Backing: Sized {
-    /// Undoes what was set up for the device, after its driver closed it.
+    /// Undoes what was set up for the device, after its driver has closed it. The lock of the
+    /// device's set is held. May sleep.
     fn release(self, device: &Device);
 }
 
-/// An open device. It must be ended, not dropped.
+/// An open device. It must be ended with [`Session::end`], not dropped.
 #[must_use]
 pub(crate) struct Session<B> {
     backing: B,
@@ -50,13 +53,20 @@ pub(crate) struct Session<B> {
 impl<B: Backing> Session<B> {
     /// Opens a device for one file.
     ///
-    /// The driver sees the virtual machine that `kvm` names, and can reach memory as `back` sets
-    /// it up.
+    /// The driver sees the virtual machine that `kvm` names; `back` gives the device access to
+    /// memory. The lock of the device's set is held, which `state` shows; takes the spinlock `kvm`
+    /// for a moment. Sleeps. Corresponds to `vfio_df_device_first_open()`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the device is open, and then nothing of it has changed; `ENODEV` if the bus
-    /// driver's module is on its way out; what `back` or the driver's `open_device` returned.
+    /// Nothing of the device has changed then.
+    ///
+    /// - `EINVAL` if the device is open.
+    /// - `ENODEV` if the bus driver's module is being unloaded.
+    /// - Those of `back`.
+    /// - Any errno of the driver's `open_device`.
+    #[doc(alias = "vfio_df_open")]
+    #[doc(alias = "vfio_df_device_first_open")]
     pub(crate) fn begin(
         state: &mut OpenState<'_>,
         kvm: &SpinLock<KvmPtr>,
@@ -66,7 +76,7 @@ impl<B: Backing> Session<B> {
             return Err(EINVAL);
         }
         let device = state.device();
-        // The driver counts itself as open from here on: it may pin pages while it opens.
+        // The device counts as open from here on, because its driver may pin pages in `open_device`.
         state.set_open_count(1);
         kvm::attach(device, &kvm.lock());
         Self::open(device, back).inspect_err(|_| {
@@ -85,7 +95,11 @@ impl<B: Backing> Session<B> {
         Ok(Self { backing, module })
     }
 
-    /// Closes the device, of which no file is left.
+    /// Closes the device, of which no file is left; undoes [`Session::begin`].
+    ///
+    /// The lock of the device's set is held. Sleeps. Corresponds to `vfio_df_device_last_close()`.
+    #[doc(alias = "vfio_df_close")]
+    #[doc(alias = "vfio_df_device_last_close")]
     pub(crate) fn end(self, state: &mut OpenState<'_>) {
         let device = state.device();
         device.driver_close();
@@ -96,17 +110,17 @@ impl<B: Backing> Session<B> {
         kvm::detach(device);
     }
 
-    /// How the device reaches memory.
+    /// Returns what gives the device access to memory.
     pub(crate) fn backing(&self) -> &B {
         &self.backing
     }
 }
 
-/// Adds a file to the session.
+/// Adds a file to the session. The lock of the device's set is held.
 ///
 /// # Errors
 ///
-/// `EMFILE` if there are too many to count.
+/// `EMFILE` if the number of files does not fit into `open_count`.
 #[cfg(CONFIG_VFIO_GROUP)]
 pub(crate) fn join(state: &mut OpenState<'_>) -> Result {
     let count = state.open_count().checked_add(1).ok_or(EMFILE)?;
@@ -114,7 +128,8 @@ pub(crate) fn join(state: &mut OpenState<'_>) -> Result {
     Ok(())
 }
 
-/// Takes a file from the session, unless it is the last one: then the session must be ended.
+/// Removes a file from the session, unless it is the last one: then the caller must end the
+/// session. Warns once if the device is not open. The lock of the device's set is held.
 #[cfg(CONFIG_VFIO_GROUP)]
 pub(crate) fn leave(state: &mut OpenState<'_>) -> Left {
     match state.open_count() {
@@ -131,11 +146,11 @@ pub(crate) fn leave(state: &mut OpenState<'_>) -> Left {
     }
 }
 
-/// What is left of a session when a file goes.
+/// Who uses a session after a file has left it.
 #[cfg(CONFIG_VFIO_GROUP)]
 pub(crate) enum Left {
-    /// Other files.
+    /// Other files, or the device was not open in the first place.
     Files,
-    /// None: the session must be ended.
+    /// Nobody: the session must be ended.
     Nobody,
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BIND_IOMMUFD, as far as it is the same for all files of devices: only those of a node can be
-//! bound, but the argument is looked at first.
+//! The argument of BIND_IOMMUFD. It is checked for all files of devices, although only those of a
+//! cdev can be bound.
 //!
-//! Contract section 3.5.
+//! There is no lock: a request lives as long as one ioctl.
+//!
+//! Corresponds to the first part of `vfio_df_ioctl_bind_iommufd()` in
+//! `drivers/vfio/device_cdev.c`; contract 3.5.
 
 use kernel::prelude::*;
 
@@ -19,27 +22,32 @@ use crate::{
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 use core::mem::offset_of;
 
-/// A request to bind.
+/// A request to bind a device to an iommufd.
 pub(crate) struct BindRequest {
-    /// Where the request is in user memory.
+    /// The user address of the request.
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     arg: UserAddr,
-    /// The descriptor of the iommufd.
+    /// The file descriptor of the iommufd.
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     pub(crate) iommufd: i32,
-    /// Where the token is in user memory, if the user has one.
+    /// The user address of the token, if there is one.
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     pub(crate) token: Option<UserAddr>,
 }
 
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 impl BindRequest {
-    /// Reads the request, of which the part up to the id is mandatory.
+    /// Reads the request at the user address `arg`. The first 16 bytes, up to the device id, are
+    /// mandatory.
     ///
     /// # Errors
     ///
-    /// `EFAULT`; `EINVAL` if it is short or makes no sense; `E2BIG` if it has what is not known
-    /// here.
+    /// - `EFAULT` if `argsz` cannot be read.
+    /// - `EINVAL` if `argsz` is less than 16.
+    /// - `E2BIG` if it is more than 24, and a byte behind the first 24 is not zero.
+    /// - `EFAULT` if the request cannot be read.
+    /// - `EINVAL` if the file descriptor is negative or there is an unknown flag.
+    /// - `EINVAL` if the address of the token does not fit into an address of this kernel.
     pub(crate) fn read(arg: UserAddr) -> Result<Self> {
         const MANDATORY: u32 = offset_of!(BindIommufd, token_uuid_ptr) as u32;
 
@@ -60,11 +68,11 @@ impl BindRequest {
         })
     }
 
-    /// Tells the user the id of the device in the iommufd.
+    /// Writes the id of the device in the iommufd to the request.
     ///
     /// # Errors
     ///
-    /// `EFAULT`.
+    /// `EFAULT` if user memory cannot be written.
     pub(crate) fn write_device_id(&self, id: u32) -> Result {
         self.arg
             .offset(offset_of!(BindIommufd, out_devid))
@@ -74,11 +82,11 @@ impl BindRequest {
 
 #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
 impl BindRequest {
-    /// No file can be bound.
+    /// Refuses the request, since this kernel has no cdevs.
     ///
     /// # Errors
     ///
-    /// `ENOTTY`.
+    /// `ENOTTY`, always.
     pub(crate) fn read(_arg: UserAddr) -> Result<Self> {
         Err(ENOTTY)
     }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VFIO_DEVICE_FEATURE: optional abilities of a device behind one ioctl.
+//! VFIO_DEVICE_FEATURE: one ioctl for the optional features of a device.
 //!
-//! The core checks the envelope and knows the features that have to do with migration
-//! (`migration.rs`); every other one goes to the driver. Nothing is locked: drivers serialise.
+//! The core checks the header and handles the features of migration (`migration.rs`); all others
+//! are the driver's. A feature that the core is to handle is added to [`ioctl`]. No lock is held:
+//! drivers serialise their callbacks.
 //!
-//! Corresponds to `vfio_ioctl_device_feature()`; contract sections 5.5 and 5.6.
+//! Corresponds to `vfio_ioctl_device_feature()` in `drivers/vfio/vfio_main.c`; contract 5.5 and
+//! 5.6.
 
 use kernel::prelude::*;
 
@@ -20,13 +22,21 @@ use crate::{
     views::device::Device, //
 };
 
-/// Answers the ioctl. A driver may return more than 0: a file descriptor, for one.
+/// Handles VFIO_DEVICE_FEATURE. Returns 0, or what the driver returns for a feature of its own, for
+/// instance a file descriptor.
 ///
 /// # Errors
 ///
-/// `EFAULT`; `EINVAL` if `argsz` is short or the flags make no sense, for this feature or at all;
-/// `ENOTTY` if the device does not have the feature; what the driver returned.
-#[inline(never)] // Keeps the path of what is only passed on short.
+/// - `EFAULT` if the header cannot be read.
+/// - `EINVAL` if `argsz` is less than the 8 bytes of the header.
+/// - `EINVAL` if there is an unknown flag, or the flags ask to read and to write at once.
+/// - For a feature of migration, those of its function, which begin with `ENOTTY` if the device
+///   lacks the feature and `EINVAL` if it does not allow the operation. VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
+///   says `EINVAL` in both cases.
+/// - `ENOTTY` for any other feature if the driver has no `device_feature`.
+/// - Any errno of the driver's `device_feature`.
+#[doc(alias = "vfio_ioctl_device_feature")]
+#[inline(never)] // Keeps the code for requests that the driver handles short.
 pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
     let header = arg.read::<Feature>()?;
     let call = FeatureCall::new(header.argsz, header.flags, arg)?;

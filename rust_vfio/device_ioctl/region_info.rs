@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VFIO_DEVICE_GET_REGION_INFO: the driver describes a region, the core hands out the description
-//! and the capabilities behind it.
+//! VFIO_DEVICE_GET_REGION_INFO: the driver describes a region, the core copies the description and
+//! the capabilities that follow it to user space. No lock is held.
 //!
-//! Corresponds to `vfio_get_region_info()`; contract section 3.3.
+//! Corresponds to `vfio_get_region_info()` in `drivers/vfio/vfio_main.c`; contract 3.3.
 
 use core::mem::size_of;
 
@@ -19,12 +19,17 @@ use crate::{
     views::device::Device, //
 };
 
-/// Answers the ioctl. Always 0 on success.
+/// Handles VFIO_DEVICE_GET_REGION_INFO. Returns 0.
 ///
 /// # Errors
 ///
-/// `EINVAL` if the driver has no regions or `argsz` is short, `EFAULT`, the driver's errno.
-#[inline(never)] // Keeps the path of what is only passed on short.
+/// - `EINVAL` if the driver has no `get_region_info_caps`.
+/// - `EFAULT` if the request cannot be read.
+/// - `EINVAL` if `argsz` is less than the 32 bytes of the structure.
+/// - Any errno of the driver's `get_region_info_caps`.
+/// - `EFAULT` if the capabilities or the structure cannot be written.
+#[doc(alias = "vfio_get_region_info")]
+#[inline(never)] // Keeps the code for requests that the driver handles short.
 pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
     const SIZE: usize = size_of::<RegionInfo>();
 
@@ -41,11 +46,11 @@ pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
     device.driver_region_info(&mut info, &mut caps)?;
     if caps.len() > 0 {
         info.flags |= REGION_INFO_FLAG_CAPS;
-        // The driver may have changed what the caller said; user space sees the driver's word.
+        // `argsz` is read again because the driver may have changed it.
         let room = usize::try_from(info.argsz)?;
         let needed = SIZE.checked_add(caps.len()).ok_or(EINVAL)?;
         if room < needed {
-            // The caller learns how much to bring next time.
+            // User space learns how many bytes it needs.
             info.argsz = u32::try_from(needed)?;
             info.cap_offset = 0;
         } else {

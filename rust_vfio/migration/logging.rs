@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Logging of DMA by the device itself: which pages it has written to.
+//! Logging of DMA by the device itself: to which pages it has written.
 //!
-//! User space names ranges, the core checks them and hands them to the driver as a C interval
-//! tree, which lives for the call only. Reports go through a bitmap in user memory.
+//! User space names ranges of IOVAs. The core checks them and passes them to the driver as a C
+//! interval tree, which lives for the call only. Reports are written to a bitmap of user space.
+//! The core takes no lock; the driver serialises its callbacks.
 //!
-//! Corresponds to the logging functions and `vfio_combine_iova_ranges()` of
-//! `drivers/vfio/vfio_main.c`; contract sections 5.7 to 5.9. Deviation: empty ranges, and page
-//! sizes that are not a power of two, are `EINVAL`.
+//! Corresponds to `vfio_ioctl_device_feature_logging_start()`, `..._stop()`, `..._report()` and
+//! `vfio_combine_iova_ranges()` in `drivers/vfio/vfio_main.c`; contract 5.7 to 5.9.
 
 use core::mem::size_of;
 
@@ -53,7 +53,7 @@ use crate::{
     views::device::Device, //
 };
 
-/// As many ranges as fit into a page.
+/// The most ranges that one request can name: as many as fit into a page.
 const MAX_RANGES: u32 = (PAGE_SIZE / size_of::<LoggingRange>()) as u32;
 
 impl From<LoggingError> for Error {
@@ -66,13 +66,27 @@ impl From<LoggingError> for Error {
     }
 }
 
-/// VFIO_DEVICE_FEATURE_DMA_LOGGING_START. What the driver made of the page size goes back to the
-/// caller.
+/// Handles VFIO_DEVICE_FEATURE_DMA_LOGGING_START: starts logging, and tells user space the page size
+/// (in bytes) that the driver uses.
+///
+/// Deviation: empty ranges, and page sizes that are not a power of two, are `EINVAL`. C lets them
+/// through to drivers.
 ///
 /// # Errors
 ///
-/// `ENOTTY` if the device cannot log, `EINVAL`, `E2BIG`, `EOVERFLOW`, `EFAULT`, `ENOMEM`, what the
-/// driver returned.
+/// - `ENOTTY` if the device cannot log.
+/// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be written.
+/// - `EFAULT` if the request cannot be read.
+/// - `EINVAL` if it names no range.
+/// - `E2BIG` if it names more ranges than fit into a page.
+/// - `EINVAL` if the page size is not a power of two.
+/// - `ENOMEM`.
+/// - For each range: `EFAULT` if it cannot be read; `EINVAL` if the IOVA or the length is not a
+///   multiple of the page size; `EOVERFLOW` if its end exceeds the address space; `EINVAL` if it
+///   is empty or overlaps an earlier one.
+/// - Any errno of the driver's `log_start`.
+/// - `EFAULT` if the answer cannot be written. Logging is stopped then.
+#[doc(alias = "vfio_ioctl_device_feature_logging_start")]
 pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_log_dma() {
         return Err(ENOTTY);
@@ -87,12 +101,12 @@ pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
 
     device.start_log(&mut ranges, count, &mut control.page_size)?;
     call.data().write(&control).inspect_err(|_| {
-        // The caller does not know that it started.
+        // User space was not told that logging has started.
         let _ = device.stop_log();
     })
 }
 
-/// Reads and checks `count` ranges.
+/// Reads and checks the `count` ranges at the user address `addr`.
 fn read_ranges(addr: UserAddr, count: u32, page_size: PageSize) -> Result<OwnedTree> {
     let count = usize::try_from(count)?;
     let mut ranges = OwnedTree::with_capacity(count)?;
@@ -105,11 +119,14 @@ fn read_ranges(addr: UserAddr, count: u32, page_size: PageSize) -> Result<OwnedT
     Ok(ranges)
 }
 
-/// VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP.
+/// Handles VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP: stops logging.
 ///
 /// # Errors
 ///
-/// `ENOTTY` if the device cannot log, `EINVAL`, what the driver returned.
+/// - `ENOTTY` if the device cannot log.
+/// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be written.
+/// - Any errno of the driver's `log_stop`.
+#[doc(alias = "vfio_ioctl_device_feature_logging_stop")]
 pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_log_dma() {
         return Err(ENOTTY);
@@ -120,12 +137,24 @@ pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
     }
 }
 
-/// VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT: sets bits of the caller's bitmap; none is cleared.
+/// Handles VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT: sets the bits of written pages in the bitmap of
+/// user space, and clears none.
+///
+/// Deviation: an empty range is `EINVAL`. C passes it on.
 ///
 /// # Errors
 ///
-/// `ENOTTY` if the device cannot log, `EINVAL`, `EOVERFLOW`, `EFAULT`, `ENOMEM`, `EOPNOTSUPP` if
-/// the kernel lacks the bitmaps, what the driver returned.
+/// - `ENOTTY` if the device cannot log.
+/// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be read.
+/// - `EFAULT` if the request cannot be read.
+/// - `EINVAL` if the page size is below 4096 bytes or not a power of two.
+/// - `EOVERFLOW` if the end of the range exceeds the address space.
+/// - `EINVAL` if the range is empty.
+/// - `ENOMEM`.
+/// - `EOPNOTSUPP` if the kernel is built without `CONFIG_IOMMUFD_DRIVER`.
+/// - `EFAULT` if the bitmap cannot be mapped.
+/// - Any errno of the driver's `log_read_and_clear`.
+#[doc(alias = "vfio_ioctl_device_feature_logging_report")]
 pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
     if !device.can_log_dma() {
         return Err(ENOTTY);
@@ -141,13 +170,17 @@ pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
     bitmap.for_each(|bitmap, iova, length| device.report_log(iova, length, bitmap))
 }
 
-/// A user address that came as an integer of 64 bits.
+/// Converts a user address that came as an integer of 64 bits.
+///
+/// # Errors
+///
+/// `EFAULT` if addresses are shorter and this one does not fit.
 fn user_addr(raw: u64) -> Result<UserAddr> {
     Ok(UserAddr::new(usize::try_from(raw).map_err(|_| EFAULT)?))
 }
 
 impl Ranges for IntervalTree {
-    /// The first address.
+    /// The first IOVA of the range.
     type Id = usize;
 
     fn first(&self) -> Option<usize> {
@@ -167,10 +200,10 @@ impl Ranges for IntervalTree {
     }
 }
 
-/// Merges ranges, closest ones first, until only `wanted` of `count` are left. For drivers whose
-/// devices can log only so many.
+/// Merges ranges of IOVAs, those with the smallest gap between them first, until only `wanted` of
+/// `count` are left. For drivers whose devices can log a limited number of ranges.
 ///
-/// If the tree has fewer ranges than the driver said, the kernel warns once.
+/// Warns once if the tree has fewer ranges than `count`. Does not sleep; the caller owns the tree.
 #[doc(alias = "vfio_combine_iova_ranges")]
 pub(crate) fn combine_ranges(ranges: &mut IntervalTree, count: u32, wanted: u32) {
     if combine::combine(ranges, count, wanted).is_err() {
