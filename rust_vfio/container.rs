@@ -2,16 +2,19 @@
 
 //! Containers, `/dev/vfio/vfio`: an address space for DMA that groups share.
 //!
-//! A container owns nothing until groups join it and the user chooses an IOMMU type; then it has a
-//! backend (`container/backend.rs`), which forgets everything when the last group leaves. One
-//! reference belongs to the file and one to each group.
+//! A container is empty until groups join it and user space chooses an IOMMU type with SET_IOMMU.
+//! Then it has a backend (`container/backend.rs`) until the last group leaves. The file holds one
+//! reference to the container, and so does each group in it.
 //!
-//! Lock: `Container::state`, taken under a group's lock and outside the registry of backends. It
-//! is not held while the backend answers an ioctl: mapping may take minutes, and a group may
-//! want to join meanwhile. The ioctl holds a reference to the backend instead, so that the last
-//! group may leave under it (contract 3.1 row R-41).
+//! Lock: [`Container::state`], taken under a group's lock or that of a device set, and outside the
+//! registry of backends. It is not held while the backend handles an ioctl, except
+//! CHECK_EXTENSION: mapping may take minutes, and a group may want to join meanwhile.
 //!
-//! Corresponds to `drivers/vfio/container.c`; contract section 3.1.
+//! Corresponds to `drivers/vfio/container.c`; contract 3.1.
+//!
+//! Deviation: an ioctl that is passed on holds a reference to the backend, so that the state of the
+//! backend is freed only when the ioctl has returned, even if the last group leaves meanwhile. C
+//! holds nothing, and the ioctl goes on with freed memory.
 
 use kernel::{
     fs::File,
@@ -47,7 +50,7 @@ pub(crate) mod backend;
 
 use backend::Backend;
 
-/// The table of container files.
+/// The file operations of containers.
 static FOPS: FopsTable<Container> = FopsTable::new();
 
 /// The minor of `/dev/vfio/vfio`, char 10:196.
@@ -62,9 +65,9 @@ pub(crate) struct Container {
 
 /// What the lock of a container protects.
 struct ContainerState {
-    /// The groups that joined, newest first.
+    /// The groups in the container, newest first.
     groups: KVec<ContainerMember>,
-    /// What translates for them, once the user chose.
+    /// What translates their DMA, once user space has chosen.
     backend: Option<Arc<Backend>>,
 }
 
@@ -72,12 +75,13 @@ struct ContainerState {
 struct ContainerMember {
     group: IommuGroup,
     kind: GroupType,
-    /// The group's DMA belongs to VFIO; not so if the IOMMU is emulated or absent.
+    /// The ownership of the group's DMA, unless the IOMMU is emulated or absent.
     _owner: Option<DmaOwner>,
 }
 
 impl ContainerState {
-    /// Which groups the container has. An empty one may take any kind.
+    /// Returns whether the groups are without IOMMU, or none if there is no group. An empty
+    /// container takes groups of any kind.
     fn noiommu(&self) -> Option<bool> {
         self.groups.first().map(|m| m.kind == GroupType::NoIommu)
     }
@@ -97,17 +101,26 @@ impl Container {
         })
     }
 
-    /// The container that `file` is, if it is one.
+    /// Returns the container that `file` stands for, if it is one.
+    #[doc(alias = "vfio_container_from_file")]
     pub(crate) fn from_file(file: &File) -> Option<Arc<Self>> {
         FOPS.borrow(file).map(Arc::from)
     }
 
-    /// Lets a group join. The caller holds the group's lock.
+    /// Puts a group into the container: claims its DMA, and attaches it to the backend if one is
+    /// chosen. The caller holds the group's lock; takes the container's. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EPERM` if groups with and without IOMMU would mix, or if the group's DMA belongs to
-    /// somebody else; `EBUSY`, `ENOMEM`, what the backend returned.
+    /// - `EPERM` if the container has groups with an IOMMU and this one is without, or the other way
+    ///   round.
+    /// - For a group with an IOMMU, as its DMA is claimed: `EPERM` if a kernel driver uses a device
+    ///   of the group, or another container or iommufd owns it; `EBUSY` if a domain other than the
+    ///   default one is attached to the group or to a PASID of its devices; any errno of the IOMMU
+    ///   driver, which is asked to block DMA.
+    /// - `ENOMEM`.
+    /// - Those of [`Backend::attach_group`].
+    #[doc(alias = "vfio_container_attach_group")]
     pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupType) -> Result {
         let mut state = self.state.write();
         match state.noiommu() {
@@ -134,8 +147,10 @@ impl Container {
             .map_err(|_| ENOMEM)
     }
 
-    /// Takes a group out. With the last one the backend goes, and all mappings with it. The caller
-    /// holds the group's lock.
+    /// Takes a group out of the container; undoes [`Container::attach`]. The last group takes the
+    /// backend with it, and so all mappings. The caller holds the group's lock; takes the
+    /// container's. Sleeps.
+    #[doc(alias = "vfio_group_detach_container")]
     pub(crate) fn detach(&self, group: &IommuGroup) {
         let mut state = self.state.write();
         if let Some(backend) = &state.backend {
@@ -151,16 +166,23 @@ impl Container {
         }
     }
 
-    /// The backend, which the caller may use for as long as it likes.
+    /// Returns a reference to the backend, which keeps its state. Takes the container's lock for
+    /// reading.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the user has not chosen one.
+    /// `EINVAL` if user space has not chosen one with SET_IOMMU.
     pub(crate) fn backend(&self) -> Result<Arc<Backend>> {
         self.state.read().backend.clone().ok_or(EINVAL)
     }
 
-    /// CHECK_EXTENSION: the chosen backend answers, or whichever could be chosen.
+    /// Handles CHECK_EXTENSION: asks the chosen backend, or all that could be chosen. The container's
+    /// lock is held for reading.
+    ///
+    /// # Errors
+    ///
+    /// Any errno of the backend's `ioctl`. type1 has none, and returns 0 for what it does not know.
+    #[doc(alias = "vfio_container_ioctl_check_extension")]
     fn check_extension(&self, arg: UserAddr) -> Result<isize> {
         let state = self.state.read();
         match &state.backend {
@@ -169,14 +191,26 @@ impl Container {
         }
     }
 
-    /// Any other request is the backend's.
-    #[inline(never)] // Keeps the path of other requests short.
+    /// Passes any other request on to the backend. The container's lock is not held meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if user space has not chosen a backend.
+    /// - Any errno of the backend's `ioctl`, among them `ENOTTY` for an unknown request.
+    #[inline(never)] // Keeps the path of the other requests short.
     fn pass_on(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
         self.backend()?.ioctl(cmd, arg)
     }
 
-    /// SET_IOMMU: chooses the backend, and attaches all groups to it.
-    #[inline(never)] // As above.
+    /// Handles SET_IOMMU: chooses the first backend that takes the IOMMU type `arg`, and attaches all
+    /// groups to it. The container's lock and the registry of backends are held. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the container has no group, or has a backend.
+    /// - Those of [`backend::open`], among them those of [`Backend::attach_group`].
+    #[doc(alias = "vfio_ioctl_set_iommu")]
+    #[inline(never)] // Keeps the path of requests that are passed on short.
     fn set_iommu(&self, arg: UserAddr) -> Result<isize> {
         let mut state = self.state.write();
         let noiommu = match (state.noiommu(), &state.backend) {
@@ -205,14 +239,28 @@ impl Container {
 impl FileOps for Container {
     type Ptr = Arc<Container>;
 
+    /// Creates an empty container for the file. Takes no lock.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    #[doc(alias = "vfio_fops_open")]
     fn open(_inode: &Inode, _file: &OpeningFile<'_>) -> Result<Arc<Container>> {
         Arc::pin_init(Container::new(), GFP_KERNEL_ACCOUNT)
     }
 
+    /// Drops the file's reference. Groups in the container keep theirs.
+    #[doc(alias = "vfio_fops_release")]
     fn release(this: Arc<Container>) {
         drop(this);
     }
 
+    /// Handles an ioctl of the container's file.
+    ///
+    /// # Errors
+    ///
+    /// None for GET_API_VERSION; otherwise those of the methods that are called here.
+    #[doc(alias = "vfio_fops_unl_ioctl")]
     #[inline]
     fn ioctl(this: ArcBorrow<'_, Container>, cmd: u32, arg: UserAddr) -> Result<isize> {
         match cmd {
@@ -224,7 +272,14 @@ impl FileOps for Container {
     }
 }
 
-/// Registers `/dev/vfio/vfio`, which anybody may open.
+/// Registers `/dev/vfio/vfio`, with the mode 0666. Dropping the result removes it.
+///
+/// # Errors
+///
+/// - `ENOMEM`.
+/// - `EBUSY` if the minor number is in use.
+/// - Any errno of making the device node.
+#[doc(alias = "vfio_container_init")]
 pub(crate) fn register() -> Result<Pin<KBox<MiscDev>>> {
     KBox::pin_init(
         MiscDev::register(VFIO_MINOR, c"vfio", c"vfio/vfio", 0o666, &FOPS),

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Groups, `/dev/vfio/<n>`: the devices of one IOMMU group, which user space gets all or none of.
+//! Groups, `/dev/vfio/<n>`: the devices of one IOMMU group, of which user space gets all or none.
 //!
-//! A group exists while it has devices. Its node can be opened by one file at a time, which puts
-//! the group into a container or an iommufd and takes device files out of it. A file that stays
-//! open after the last device is gone is a zombie: the group has lost its IOMMU group and answers
-//! `ENODEV`.
+//! A group exists while it has devices. Its device node can be opened by one file at a time, which
+//! puts the group into a container or an iommufd and opens its devices. After the last device is
+//! gone, a file that is still open is a zombie: the group has no IOMMU group any more, and its
+//! ioctls fail with `ENODEV`. The group is freed with the last reference (`registry.rs`).
 //!
-//! | File | What it has |
+//! | File | Contents |
 //! |---|---|
-//! | [`membership`] | A group in a container, and what its open devices use there |
+//! | [`membership`] | The place of a group in a container, and what its open devices use there |
 //! | [`attachment`] | What a group is in: a container or an iommufd |
 //! | [`sessions`] | The devices that are open through a group |
-//! | [`state`] | The group itself |
-//! | [`open`] | Devices are opened and closed |
+//! | [`state`] | The group itself, and its locks |
+//! | [`open`] | Opening and closing of devices |
 //! | [`device_file`] | Files of devices that were opened through their group |
 //! | [`file`] | The file of a group, and its ioctls |
-//! | [`block`] | The file of a group is kept from being opened |
-//! | [`registry`] | Groups are found, made and forgotten |
+//! | [`block`] | Keeping the file of a group from being opened |
+//! | [`registry`] | Finding, creating and removing groups |
 //!
-//! Corresponds to `drivers/vfio/group.c`; contract sections 1.6 to 1.8, 3.2.
+//! Corresponds to `drivers/vfio/group.c`; contract 1.6 to 1.8 and 3.2.
 
 mod attachment;
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What translates the DMA of a container: another module that registered itself, or nothing.
+//! Backends of containers: another module that translates their DMA (an "iommu driver" in C), or
+//! the built-in one for groups without IOMMU, which translates nothing.
 //!
-//! This file owns the registry of backends. Its lock is the innermost of the container layer; the
-//! modules behind the entries are pinned while they are used, so they cannot unregister.
+//! This file owns the registry of backends. Its lock, `DRIVERS`, is taken under that of a
+//! container and outside the locks of backends. The module of a backend is kept while its table is
+//! used, so it cannot unregister meanwhile.
 //!
-//! Corresponds to the iommu-driver half of `drivers/vfio/container.c`; contract sections 3.1, 4.8.
+//! Corresponds to `vfio_register_iommu_driver()`, `vfio_noiommu_ops` and the walks over
+//! `vfio.iommu_drivers_list` in `drivers/vfio/container.c`; contract 3.1 and 4.8.
 
 use kernel::{
     prelude::*,
@@ -32,17 +35,19 @@ use crate::{
 };
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `BackendRegistry::init`, before the first backend or container.
+    // SAFETY: `BackendRegistry::init` initialises it, which the module's init function calls before
+    // a backend can register and a container be opened.
     unsafe(uninit) static DRIVERS: Mutex<KVec<IommuDriver>> = KVec::new();
 }
 
-/// The registry of backends; dropping it frees it.
+/// The registry of backends while the module is loaded; dropping it empties the registry.
 pub(crate) struct BackendRegistry(());
 
 impl BackendRegistry {
-    /// Makes the registry usable. Called once.
+    /// Initialises the registry. Called once.
     pub(crate) fn init(_: &ModuleInit) -> Self {
-        // SAFETY: Nobody else uses the module yet, so there is no backend and no container.
+        // SAFETY: `ModuleInit` shows that nobody else uses the module yet, so nobody has locked it;
+        // the module's init function calls this once.
         unsafe { DRIVERS.init() };
         Self(())
     }
@@ -54,11 +59,16 @@ impl Drop for BackendRegistry {
     }
 }
 
-/// Adds a backend. It is asked before those that are there already.
+/// Registers a backend. Containers try it before those that were registered earlier. Takes the
+/// lock of the registry. Sleeps.
 ///
 /// # Errors
 ///
-/// `EINVAL` if the table is inconsistent (and a warning) or registered, `ENOMEM`.
+/// - `EINVAL` (and a warning) if the table has only one of `register_device` and
+///   `unregister_device`.
+/// - `EINVAL` if the table is registered.
+/// - `ENOMEM`.
+#[doc(alias = "vfio_register_iommu_driver")]
 pub(crate) fn register_driver(driver: IommuDriver) -> Result {
     if kernel::warn_on!(!driver.is_consistent()) {
         return Err(EINVAL);
@@ -73,21 +83,27 @@ pub(crate) fn register_driver(driver: IommuDriver) -> Result {
         .map_err(|_| ENOMEM)
 }
 
-/// Removes a backend, if it is there.
+/// Unregisters a backend, if it is registered. Takes the lock of the registry. Sleeps.
+#[doc(alias = "vfio_unregister_iommu_driver")]
 pub(crate) fn unregister_driver(driver: IommuDriver) {
     DRIVERS.lock().retain(|d| *d != driver);
 }
 
-/// What a container has chosen.
+/// The backend of a container.
 pub(crate) enum Backend {
-    /// Another module translates.
+    /// Another module, and its state for this container.
     Driver(BackendState),
-    /// Nothing translates; the user addresses physical memory.
+    /// None: the devices address physical memory.
     NoIommu,
 }
 
 impl Backend {
-    /// Passes an ioctl on.
+    /// Passes an ioctl of the container's file on. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - Any errno of the backend's `ioctl`, or `EINVAL` if it has none.
+    /// - `ENOTTY` for requests other than CHECK_EXTENSION if nothing translates.
     pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
         match self {
             Self::Driver(state) => state.ioctl(cmd, arg),
@@ -96,7 +112,26 @@ impl Backend {
         }
     }
 
-    /// Lets a group's DMA through.
+    /// Attaches a group: its devices can use what is mapped in the container. The container's lock
+    /// is held. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// None if nothing translates. Otherwise any errno of the backend's `attach_group`, or `EINVAL`
+    /// if it has none. Those of type1 (contract 6.12):
+    ///
+    /// - `EBUSY` while a mapping has lost its vaddr, after UNMAP_DMA with the flag VADDR.
+    /// - `EINVAL` if the group is attached already.
+    /// - `ENOMEM`.
+    /// - Any errno of the IOMMU driver as a domain is made and attached to the group, among them
+    ///   `EBUSY` and `EINVAL` if another domain is attached or this one does not fit a device.
+    /// - `EINVAL` if memory is mapped at IOVAs that the new domain cannot translate, or that are
+    ///   reserved for the group.
+    /// - `EPERM` if the interrupts of the group are not isolated and the parameter
+    ///   `allow_unsafe_interrupts` of type1 is off.
+    /// - Any errno of mapping in the new domain what is mapped in the container. If the group is the
+    ///   first that needs the memory pinned, also those of pinning: `ENOMEM`, `EFAULT`, `ENODEV` if
+    ///   the process of a mapping is gone.
     pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result {
         match self {
             Self::Driver(state) => state.attach_group(group, kind),
@@ -104,32 +139,36 @@ impl Backend {
         }
     }
 
-    /// The opposite of [`Backend::attach_group`].
+    /// Detaches a group; undoes [`Backend::attach_group`]. The container's lock is held. Sleeps.
     pub(crate) fn detach_group(&self, group: &IommuGroup) {
         if let Self::Driver(state) = self {
             state.detach_group(group);
         }
     }
 
-    /// Tells the backend of a device that is about to be opened.
+    /// Tells the backend of a device that is about to be opened. The lock of the device's set is
+    /// held. Sleeps.
+    #[doc(alias = "vfio_device_container_register")]
     pub(crate) fn register_device(&self, device: &Device) {
         if let Self::Driver(state) = self {
             state.register_device(device);
         }
     }
 
-    /// The opposite of [`Backend::register_device`].
+    /// Tells the backend of a device that has been closed; undoes [`Backend::register_device`]. The
+    /// lock of the device's set is held. Sleeps until a call of the driver's `dma_unmap` returns.
+    #[doc(alias = "vfio_device_container_unregister")]
     pub(crate) fn unregister_device(&self, device: &Device) {
         if let Self::Driver(state) = self {
             state.unregister_device(device);
         }
     }
 
-    /// The state of the module that translates.
+    /// Returns the state of the module that translates.
     ///
     /// # Errors
     ///
-    /// `ENOTTY` if nothing does.
+    /// `ENOTTY` if nothing translates.
     pub(crate) fn driver(&self) -> Result<&BackendState> {
         match self {
             Self::Driver(state) => Ok(state),
@@ -138,15 +177,22 @@ impl Backend {
     }
 }
 
-/// What a container without IOMMU says to CHECK_EXTENSION. The parameter is read as it is now.
+/// Returns the answer of the built-in backend to CHECK_EXTENSION: 1 for the type without IOMMU if
+/// the administrator allows such devices now, else 0.
+#[doc(alias = "vfio_noiommu_ioctl")]
 fn noiommu_extension(arg: UserAddr) -> isize {
     (noiommu::is_enabled() && arg.get() == ioctls::VFIO_NOIOMMU_IOMMU).into()
 }
 
-/// Answers CHECK_EXTENSION for a container without a backend: the first that says more than 0,
-/// else what the last one asked said.
+/// Returns the answer to CHECK_EXTENSION of a container without a backend: the first answer of a
+/// backend that is more than 0, else the last one.
 ///
-/// `noiommu` is what kind of groups the container has, if any: they restrict the choice.
+/// `noiommu` says whether the groups of the container are without IOMMU, which restricts the
+/// choice; it is none if there is no group. Takes the lock of the registry. Sleeps.
+///
+/// # Errors
+///
+/// Any errno of the last backend's `ioctl`.
 #[inline(never)] // Only containers without a backend come here.
 pub(crate) fn check_extension(noiommu: Option<bool>, arg: UserAddr) -> Result<isize> {
     let mut answer = Ok(0);
@@ -167,9 +213,17 @@ pub(crate) fn check_extension(noiommu: Option<bool>, arg: UserAddr) -> Result<is
 
 /// Opens the first backend that takes the IOMMU type `arg` and with which `attach` succeeds.
 ///
+/// `noiommu` says whether the groups of the container are without IOMMU. The container's lock is
+/// held; takes that of the registry. Sleeps.
+///
 /// # Errors
 ///
-/// `ENODEV` if no backend knows the type, else the error of the last that failed.
+/// - `ENODEV` if no backend takes the type. Without IOMMU that is also so while the parameter
+///   `enable_unsafe_noiommu_mode` is off.
+/// - `EPERM` without IOMMU if the calling task lacks `CAP_SYS_RAWIO`.
+/// - Otherwise the errno of the last backend that failed: any of its `open` (type1: `EINVAL` for a
+///   number that is an extension and no type, `ENOMEM`), `EINVAL` if it has none, `ENOMEM`, or that
+///   of `attach`.
 pub(crate) fn open(
     noiommu: bool,
     arg: UserAddr,
@@ -185,8 +239,8 @@ pub(crate) fn open(
             continue;
         }
         let opened = pinned.open(arg).and_then(|state| {
-            // Once groups are attached nothing may fail: a backend is not made to be released
-            // with groups in it.
+            // Nothing may fail once groups are attached, because a backend must not be released
+            // while it has groups.
             let backend = Arc::new(Backend::Driver(state), GFP_KERNEL)?;
             attach(&backend)?;
             Ok(backend)

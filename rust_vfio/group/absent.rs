@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is left of groups in a kernel without them: every device is on its own.
+//! The functions of `group.rs` in a kernel without groups. They take no lock.
+//!
+//! Corresponds to the `#else` branch of `CONFIG_VFIO_GROUP` in `drivers/vfio/vfio.h`.
 
 use kernel::prelude::*;
 
@@ -12,43 +14,47 @@ use crate::{
     },
 };
 
-/// There is nothing to set up.
+/// The place of what the group layer sets up, which is nothing.
 pub(crate) struct Groups(());
 
 impl Groups {
-    /// Sets nothing up.
+    /// Returns the empty value.
+    ///
+    /// # Errors
+    ///
+    /// None.
     pub(crate) fn init(_: &ModuleInit) -> Result<Self> {
         Ok(Self(()))
     }
 }
 
-/// Nothing to join.
+/// Does nothing: there is no group to join.
 pub(crate) fn join(_device: &Device, _kind: GroupType) -> Result {
     Ok(())
 }
 
-/// Leaves nothing.
+/// Does nothing: there is no group to leave.
 ///
 /// # Safety
 ///
-/// None; the function looks like its counterpart.
+/// There are no safety requirements. The function is unsafe because its counterpart is.
 pub(crate) unsafe fn leave(_device: &Device) {}
 
-/// No group to be found in.
+/// Does nothing: there is no group whose list the device could join.
 pub(crate) fn link(_device: &Device) {}
 
-/// No group to be found in.
+/// Does nothing: there is no group whose list the device could be on.
 pub(crate) fn unlink(_device: &Device) {}
 
-/// Returns whether nothing translates the DMA of a device, which says so by itself.
+/// Returns whether nothing translates the DMA of a device, which registration has marked then.
 pub(crate) fn is_noiommu(device: &Device) -> bool {
     cfg!(CONFIG_IOMMUFD_NOIOMMU) && device.is_marked_noiommu()
 }
 
-/// There is no file to keep from being opened.
+/// The place of what keeps a group's file from being opened, which is nothing.
 pub(crate) struct Blocked(());
 
-/// Nothing to block.
+/// Returns the empty value: there is no file to keep from being opened.
 pub(crate) fn block(_device: &Device) -> Result<Blocked> {
     Ok(Blocked(()))
 }

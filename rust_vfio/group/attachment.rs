@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a group was put into by SET_CONTAINER: a container, or an iommufd that acts as one.
+//! What SET_CONTAINER put a group into: a container, or an iommufd that acts as one.
 //!
-//! With an iommufd the group owns nothing but a reference to it. Whether its devices may be used
-//! shows when they are opened, and open devices go on without the group (contract 7.2).
+//! With an iommufd the group holds only a reference to its context. The ownership of the DMA is
+//! claimed when a device is opened, and open devices do not need the group any more (contract 7.2).
+//!
+//! Lock: an attachment is part of the group's state, whose lock is held in all functions here.
+//!
+//! Corresponds to `vfio_group.container` and `vfio_group.iommufd`.
 
 use kernel::{
     fs::File,
@@ -30,7 +34,7 @@ use {
     kernel::sync::aref::ARef, //
 };
 
-/// What a group holds.
+/// The stage in which a group holds a provider.
 pub(super) struct Attached;
 
 impl Stage for Attached {
@@ -40,19 +44,29 @@ impl Stage for Attached {
     type Iommufd = ARef<IommufdCtx>;
 }
 
-/// What a group is in.
+/// The container or iommufd that a group is in.
 pub(super) type Attachment = Provider<Attached>;
 
 impl Attachment {
-    /// Puts a group into what `file` is. The group's lock is held.
+    /// Puts a group into the container or iommufd that `file` stands for. The group's lock is held.
+    /// Sleeps.
     ///
     /// # Errors
     ///
-    /// - `EPERM` if nothing translates for the group and the caller lacks `CAP_SYS_RAWIO`.
-    /// - Those of [`Membership::join`] for a container.
-    /// - `EBADFD` if the file is nothing that groups can be put into.
-    /// - `EINVAL` if the iommufd has groups with IOMMU and this is one without, or the other way
-    ///   round; `ENOMEM`.
+    /// If the file is a container:
+    ///
+    /// - `EPERM` if the group is without IOMMU and the calling task lacks `CAP_SYS_RAWIO`.
+    /// - Those of [`Membership::join`].
+    ///
+    /// If it is an iommufd:
+    ///
+    /// - `EINVAL` if the group is without IOMMU, and the iommufd has an address space for users of
+    ///   containers.
+    /// - `ENOMEM`.
+    /// - `EINVAL` if the group has an IOMMU, real or emulated, and a group without IOMMU was put into
+    ///   the iommufd before.
+    ///
+    /// Otherwise `EBADFD`.
     pub(super) fn new(file: &File, kind: GroupType, identity: &IommuGroup) -> Result<Self> {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         if let Some(container) = Container::from_file(file) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! While a file of a device's own node is bound to an iommufd, the group's file cannot be opened.
+//! Keeping a group's file from being opened while the cdev of one of its devices is bound to an
+//! iommufd.
+//!
+//! Lock: the group's, of whose state the number of bound files is a part.
 //!
 //! Corresponds to `vfio_device_block_group()` and `vfio_device_unblock_group()`.
 
@@ -19,14 +22,19 @@ use crate::{
     views::device::Device, //
 };
 
-/// Keeps the group's file from being opened, for a file of a device's own node.
+/// A bound file of a cdev, which keeps the file of its device's group from being opened. Dropping
+/// it takes the group's lock and may sleep.
 pub(crate) struct Blocked(ARef<Group>);
 
-/// Blocks the group of a device.
+/// Keeps the file of the device's group from being opened until the result is dropped. Takes the
+/// group's lock. Sleeps.
 ///
 /// # Errors
 ///
-/// `EBUSY` if the group's file is open, `ENODEV` if the device has no group.
+/// - `ENODEV` if the device has no group, because it is not registered.
+/// - `EBUSY` if the group's file is open.
+/// - `EMFILE` if there are too many bound files to count.
+#[doc(alias = "vfio_device_block_group")]
 pub(crate) fn block(device: &Device) -> Result<Blocked> {
     let group = Group::of(device).ok_or(ENODEV)?;
     let mut state = group.state.lock();
@@ -40,6 +48,8 @@ pub(crate) fn block(device: &Device) -> Result<Blocked> {
 }
 
 impl Drop for Blocked {
+    /// Undoes [`block`].
+    #[doc(alias = "vfio_device_unblock_group")]
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         if let Users::NodeFiles(files) = state.users {

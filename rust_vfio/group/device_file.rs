@@ -3,10 +3,11 @@
 //! Files of devices that were opened through their group.
 //!
 //! Such a file is part of an open session from the start. It owns one count of the device's
-//! registration, so that unregistration waits for it, and its group, which ends the session.
+//! registration, so that unregistration waits for it, and a reference to the group, which has the
+//! session. What the file owns never changes, so it has no lock.
 //!
-//! Corresponds to `vfio_device_fops` in `drivers/vfio/vfio_main.c`, for files with a group;
-//! contract section 3.3.
+//! Corresponds to `vfio_device_fops` in `drivers/vfio/vfio_main.c` and to
+//! `vfio_device_open_file()` in `drivers/vfio/group.c`; contract 3.3.
 
 use kernel::{
     alloc::KBox,
@@ -46,54 +47,62 @@ use crate::{
     }, //
 };
 
-/// The table of these files.
+/// The file operations of these files.
 static FOPS: FopsTable<DeviceFile> = FopsTable::new();
 
-/// What such a file owns. It is part of an open session; its release takes it out.
+/// The private data of such a file, and a member of an open session until it is released.
+#[doc(alias = "vfio_device_file")]
 pub(crate) struct DeviceFile {
     device: Registered,
     group: ARef<Group>,
 }
 
 impl DeviceFile {
-    /// The file of a device that `group` handed out. The caller opens the session.
+    /// Creates the private data for a file of `device`. The caller opens the session.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
+    #[doc(alias = "vfio_allocate_device_file")]
     fn new(device: Registered, group: ARef<Group>) -> Result<KBox<Self>> {
         Ok(KBox::new(Self { device, group }, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// The device.
+    /// Returns the device.
     fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether the IOMMU makes the device's DMA coherent, whatever the device asks for.
+    /// Returns whether the IOMMU can enforce cache coherency of the device's DMA.
     pub(crate) fn is_enforced_coherent(&self) -> bool {
         self.device.iommu_capable(IommuCap::EnforceCacheCoherency)
     }
 
-    /// Makes the file, which ends the session when it is released. So does a failure to make it.
+    /// Creates the file, whose release ends the session. If that fails, the session ends at once.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ENFILE`.
+    /// - `ENFILE` if the system has too many open files.
+    /// - `ENOMEM`.
     fn into_file(this: KBox<Self>) -> Result<ARef<File>> {
         file::device_file(&FOPS, this, Self::device)
     }
 }
 
-/// Opens a device of `group` and makes a file of it.
+/// Opens `device`, which is in `group`, and returns a new file of it. Takes the group's lock and
+/// that of the device's set. Sleeps.
 ///
 /// # Errors
 ///
-/// Those of [`Group::open_session`]; `ENOMEM`, `ENFILE`.
+/// - `ENOMEM`.
+/// - Those of [`Group::open_session`].
+/// - `ENFILE` if the system has too many open files.
+/// - `ENOMEM`.
+#[doc(alias = "vfio_device_open_file")]
 pub(super) fn open(group: &Group, device: Registered) -> Result<ARef<File>> {
     let file = DeviceFile::new(device, group.into())?;
     group.open_session(file.device())?;
-    // From here on releasing the file ends the session, also if the file cannot be made.
+    // From here on the release of `file` ends the session, which `into_file` calls if it fails.
     let file = DeviceFile::into_file(file)?;
     if group.kind == GroupType::NoIommu {
         if let Some(opened) = from_file(&file) {
@@ -108,8 +117,13 @@ pub(super) fn open(group: &Group, device: Registered) -> Result<ARef<File>> {
     Ok(file)
 }
 
-/// What BIND_IOMMUFD comes to with such a file.
-#[inline(never)] // Keeps the path of what is only passed on short.
+/// Handles BIND_IOMMUFD, which such a file does not allow.
+///
+/// # Errors
+///
+/// - Those of [`BindRequest::read`].
+/// - `EINVAL` otherwise.
+#[inline(never)] // Keeps the code for requests that the driver handles short.
 fn refuse_bind(arg: UserAddr) -> Result<isize> {
     BindRequest::read(arg)?;
     Err(EINVAL)
@@ -119,13 +133,24 @@ fn refuse_bind(arg: UserAddr) -> Result<isize> {
 impl FileOps for DeviceFile {
     type Ptr = KBox<DeviceFile>;
 
+    /// Takes the file out of the session, which ends with the last one. Takes the group's lock and
+    /// that of the device's set.
+    #[doc(alias = "vfio_device_fops_release")]
     fn release(this: KBox<DeviceFile>) {
         this.group.close_session(&this.device);
     }
 
+    /// Handles an ioctl of the file. Holds no lock.
+    ///
+    /// # Errors
+    ///
+    /// - Those of [`refuse_bind`] for BIND_IOMMUFD.
+    /// - `EIO` if the bus device cannot be resumed.
+    /// - Those of [`device_ioctl::ioctl`].
+    #[doc(alias = "vfio_device_fops_unl_ioctl")]
     #[inline]
     fn ioctl(this: &DeviceFile, cmd: u32, arg: UserAddr) -> Result<isize> {
-        // Before anything else that could fail. Only files of nodes can be bound.
+        // BIND_IOMMUFD comes first because it does not resume the device.
         if cmd == ioctls::VFIO_DEVICE_BIND_IOMMUFD {
             return refuse_bind(arg);
         }
@@ -150,7 +175,8 @@ impl FileOps for DeviceFile {
     }
 }
 
-/// What `file` owns, if it is such a file.
+/// Returns the private data of `file`, if it is a file of a device that was opened through its
+/// group.
 pub(crate) fn from_file(file: &File) -> Option<&DeviceFile> {
     FOPS.borrow(file)
 }

@@ -2,7 +2,9 @@
 
 //! The file of a group, `/dev/vfio/<n>`: opening it, and its ioctls.
 //!
-//! Corresponds to `vfio_group_fops` in `drivers/vfio/group.c`; contract section 3.2.
+//! Locks: `state` of the group for all but the search for a device, which takes `devices`.
+//!
+//! Corresponds to `vfio_group_fops` in `drivers/vfio/group.c`; contract 3.2.
 
 use kernel::{
     fs::file::{
@@ -54,11 +56,20 @@ use crate::{
     }, //
 };
 
-/// The table of group files.
+/// The file operations of groups.
 pub(super) static FOPS: FopsTable<Group> = FopsTable::new();
 
 impl GroupData {
-    /// GET_STATUS.
+    /// Handles GROUP_GET_STATUS: tells user space whether the group is in a container or an iommufd,
+    /// and whether it could be. Takes the group's lock.
+    ///
+    /// # Errors
+    ///
+    /// - `EFAULT` if the request cannot be read.
+    /// - `EINVAL` if `argsz` is less than the 8 bytes of the structure.
+    /// - `ENODEV` if the last device of the group is gone.
+    /// - `EFAULT` if the answer cannot be written.
+    #[doc(alias = "vfio_group_ioctl_get_status")]
     fn status(&self, arg: UserAddr) -> Result<isize> {
         let mut status = arg.read::<GroupStatus>()?;
         if usize::try_from(status.argsz)? < size_of::<GroupStatus>() {
@@ -79,7 +90,48 @@ impl GroupData {
         Ok(0)
     }
 
-    /// SET_CONTAINER.
+    /// Handles GROUP_SET_CONTAINER: puts the group into the container or iommufd whose file
+    /// descriptor is at the user address `arg`. Takes the group's lock, and under it the container's.
+    /// Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `EFAULT` if the file descriptor cannot be read.
+    /// - `EBADF` if there is no such file descriptor.
+    /// - `EINVAL` if the group is in a container or an iommufd.
+    /// - `ENODEV` if the last device of the group is gone.
+    ///
+    /// If the file is a container:
+    ///
+    /// - `EPERM` if the group is without IOMMU and the calling task lacks `CAP_SYS_RAWIO`.
+    /// - `EPERM` if the container has groups with an IOMMU and this one is without, or the other way
+    ///   round.
+    /// - `EPERM` if a kernel driver uses a device of the group, or if another container, an iommufd
+    ///   or another owner has claimed its DMA.
+    /// - `EBUSY` if a domain other than the default one is attached to the group, or to a PASID of
+    ///   one of its devices.
+    /// - Any errno of the IOMMU driver, which is asked to block the DMA of the group.
+    /// - `ENOMEM`.
+    ///
+    /// If the container has a backend already, also those of attaching the group to it
+    /// ([`Backend::attach_group`](crate::container::backend::Backend::attach_group)). For type1:
+    ///
+    /// - `EBUSY` while a mapping has lost its vaddr (UNMAP_DMA with the flag VADDR).
+    /// - `ENOMEM`.
+    /// - Any errno of the IOMMU driver as the domain of the group is made and attached, among them
+    ///   `EBUSY`.
+    /// - `EINVAL` if memory is mapped at IOVAs that the group cannot use.
+    /// - `EPERM` if the interrupts of the group are not isolated.
+    /// - `ENOMEM`, `EFAULT`, `ENODEV`, or any errno of the IOMMU driver, if what is mapped in the
+    ///   container cannot be pinned or mapped for the group.
+    ///
+    /// If it is an iommufd:
+    ///
+    /// - `EINVAL` if groups with and without IOMMU would mix in it.
+    /// - `ENOMEM`.
+    ///
+    /// Otherwise `EBADFD`.
+    #[doc(alias = "vfio_group_ioctl_set_container")]
     fn set_container(&self, arg: UserAddr) -> Result<isize> {
         let file = fget(arg.read::<i32>()?)?;
         let mut state = self.state.lock();
@@ -91,7 +143,14 @@ impl GroupData {
         Ok(0)
     }
 
-    /// UNSET_CONTAINER.
+    /// Handles GROUP_UNSET_CONTAINER: takes the group out of its container or iommufd. Takes the
+    /// group's lock, and under it the container's. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the group is in nothing.
+    /// - `EBUSY` if a device of the group is open through the container.
+    #[doc(alias = "vfio_group_ioctl_unset_container")]
     fn unset_container(&self) -> Result<isize> {
         let mut state = self.state.lock();
         if state.attachment.is_none() {
@@ -104,10 +163,17 @@ impl GroupData {
         Ok(0)
     }
 
-    /// The device that the user names, with a count of its registration.
+    /// Returns the device that user space names, with a count of its registration.
     ///
-    /// The driver decides whether the name fits, and may refuse with an error; without an opinion
-    /// of the driver, names are compared. A device that is being unregistered is passed over.
+    /// The driver's `match` decides whether the name fits. If there is none, the name is compared
+    /// with that of the bus device. A device that is being unregistered is skipped. Takes
+    /// `devices`, under which `match` runs. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - Any errno of a driver's `match`, which ends the search.
+    /// - `ENODEV` if no device has this name.
+    #[doc(alias = "vfio_device_get_from_name")]
     fn find_device(&self, name: &UserString) -> Result<Registered> {
         let devices = self.devices.lock();
         devices
@@ -127,7 +193,22 @@ impl GroupData {
 }
 
 impl Group {
-    /// GET_DEVICE_FD.
+    /// Handles GROUP_GET_DEVICE_FD: opens the device whose name is the string at the user address
+    /// `arg`, and returns a file descriptor of the calling process. Takes the group's lock and that
+    /// of the device's set. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `EFAULT` if the string cannot be read.
+    /// - `EINVAL` if it is longer than a page, the NUL included.
+    /// - `ENOMEM`.
+    /// - Any errno of a driver's `match`.
+    /// - `ENODEV` if no device of the group has this name.
+    /// - `EMFILE` if the process has no file descriptor left.
+    /// - `ENOMEM`.
+    /// - Those of [`Group::open_session`].
+    /// - `ENFILE` if the system has too many open files.
+    #[doc(alias = "vfio_group_ioctl_get_device_fd")]
     fn device_fd(&self, arg: UserAddr) -> Result<isize> {
         let name = UserString::read(arg)?;
         let device = self.find_device(&name)?;
@@ -144,8 +225,17 @@ impl Group {
 impl FileOps for Group {
     type Ptr = ARef<Group>;
 
+    /// Opens the file of the group. Takes the group's lock.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV` if the last device of the group is gone.
+    /// - `EPERM` if the group is without IOMMU and the calling task lacks `CAP_SYS_RAWIO`.
+    /// - `EBUSY` if the file is open already, or the cdev of a device of the group is bound.
+    #[doc(alias = "vfio_group_fops_open")]
     fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<ARef<Group>> {
-        // SAFETY: Every node in the region of groups is that of a group.
+        // SAFETY: `FOPS` is the table of groups only: `registry.rs` passes it to `Group::new`, which
+        // makes the character device that `inode` leads to.
         let group = unsafe { Group::from_inode(inode) };
         let mut state = group.state.lock();
         state.identity()?;
@@ -158,14 +248,23 @@ impl FileOps for Group {
         Ok(group)
     }
 
+    /// Takes the group out of its container or iommufd, and allows the next open. Takes the group's
+    /// lock, and under it the container's.
+    #[doc(alias = "vfio_group_fops_release")]
     fn release(this: ARef<Group>) {
         let mut state = this.state.lock();
-        // Devices that are open through a container keep the file, so none is; those that are open
-        // through an iommufd go on.
+        // No device is open through a container, because it would hold the file. Those that are
+        // open through an iommufd stay open.
         state.detach();
         state.users = Users::Nobody;
     }
 
+    /// Handles an ioctl of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the method that handles the request; `ENOTTY` for an unknown one.
+    #[doc(alias = "vfio_group_fops_unl_ioctl")]
     fn ioctl(this: &Group, cmd: u32, arg: UserAddr) -> Result<isize> {
         match cmd {
             ioctls::VFIO_GROUP_GET_STATUS => this.status(arg),
@@ -177,13 +276,15 @@ impl FileOps for Group {
     }
 }
 
-/// Whether `file` is the file of the device's group.
+/// Returns whether `file` is the file of the device's group. Takes no lock.
+#[doc(alias = "vfio_file_has_dev")]
 pub(crate) fn has_device(file: &File, device: &Device) -> bool {
-    // Only compared: the device may be on its way out of its group.
+    // The pointer is only compared, since the device may be leaving its group.
     from_file(file).is_some_and(|group| (&raw const *group).cast() == device.group_ptr())
 }
 
-/// The group that `file` is a file of.
+/// Returns the group whose file `file` is, if it is the file of a group.
+#[doc(alias = "vfio_group_from_file")]
 pub(crate) fn from_file(file: &File) -> Option<&Group> {
     FOPS.borrow(file)
 }
