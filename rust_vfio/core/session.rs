@@ -11,8 +11,8 @@
 //!
 //! Corresponds to `vfio_df_open()` and `vfio_df_close()`; contract 3.4.
 //!
-//! Deviation: a session stores what it set up and undoes exactly that. C looks at what the group
-//! is in when the last file is closed, which may be something else by then.
+//! Deviation: a session stores what it set up and undoes exactly that. C undoes what fits the file
+//! that is closed last, for which the group may have been in something else.
 
 #[cfg(CONFIG_VFIO_GROUP)]
 use kernel::sync::atomic::{

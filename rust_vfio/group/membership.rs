@@ -2,9 +2,15 @@
 
 //! A group in a container, and its devices that are open through it.
 //!
-//! [`Membership`] is the group's, [`ContainerUse`] that of one open device. The group stays in the
-//! container while one of its devices is open: the user cannot take it out, and the device keeps
-//! the group's file.
+//! A [`Membership`] belongs to a group, a [`ContainerUse`] to an open device. The group stays in
+//! the container while one of its devices is open: UNSET_CONTAINER fails, and the use holds the
+//! group's file, whose release would detach the group.
+//!
+//! Locks: a membership is part of the group's state; a use is part of a session, under the lock of
+//! the device's set.
+//!
+//! Corresponds to `vfio_group.container`, `vfio_group_use_container()` and
+//! `vfio_group_unuse_container()` in `drivers/vfio/container.c`.
 
 use kernel::{
     fs::File,
@@ -28,18 +34,19 @@ use crate::{
     }, //
 };
 
-/// A group's place in a container. Dropping it takes the group out.
+/// A group's place in a container. Dropping it detaches the group, under the group's lock; it
+/// takes the container's lock and sleeps.
 pub(super) struct Membership {
     container: Arc<Container>,
     identity: IommuGroup,
 }
 
 impl Membership {
-    /// Lets a group join. The group's lock is held.
+    /// Puts a group into a container. The group's lock is held; takes the container's. Sleeps.
     ///
     /// # Errors
     ///
-    /// What [`Container::attach`] returned.
+    /// Those of [`Container::attach`].
     pub(super) fn join(
         container: Arc<Container>,
         identity: &IommuGroup,
@@ -52,11 +59,11 @@ impl Membership {
         })
     }
 
-    /// What translates for the group.
+    /// Returns a reference to the backend. Takes the container's lock for reading.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the user has not chosen yet.
+    /// `EINVAL` if user space has not chosen a backend with SET_IOMMU.
     pub(super) fn active(&self) -> Result<ActiveContainer> {
         Ok(ActiveContainer {
             backend: self.container.backend()?,
@@ -71,7 +78,7 @@ impl Drop for Membership {
     }
 }
 
-/// What translates for a group, and the group as it knows it.
+/// A reference to the backend of a group, and the IOMMU group by which the backend knows it.
 #[derive(Clone)]
 pub(crate) struct ActiveContainer {
     backend: Arc<Backend>,
@@ -84,13 +91,13 @@ impl ActiveContainer {
         &self.backend
     }
 
-    /// Returns the group, as the backend knows it.
+    /// Returns the IOMMU group.
     pub(crate) fn identity(&self) -> &IommuGroup {
         &self.identity
     }
 }
 
-/// What an open device uses.
+/// What an open device holds of a container: the backend, and the file of its group.
 pub(super) struct ContainerUse {
     backend: Arc<Backend>,
     _file: ARef<File>,
@@ -98,7 +105,8 @@ pub(super) struct ContainerUse {
 
 impl ContainerUse {
     /// Tells the backend of a device that is about to be opened. The group's file stays open until
-    /// the device is closed.
+    /// the device is closed. The lock of the device's set is held. Sleeps.
+    #[doc(alias = "vfio_group_use_container")]
     pub(super) fn new(device: &Device, backend: Arc<Backend>, file: ARef<File>) -> Self {
         backend.register_device(device);
         Self {
@@ -109,9 +117,11 @@ impl ContainerUse {
 }
 
 impl Backing for ContainerUse {
+    /// Tells the backend that the device has been closed; undoes [`ContainerUse::new`].
+    #[doc(alias = "vfio_group_unuse_container")]
     fn release(self, device: &Device) {
-        // The release of the group's file, which may follow, takes the group's lock, but not before
-        // the task returns to user space.
+        // Dropping the file may release it. That takes the group's lock, which is held here, but
+        // `fput()` puts the release off until the task returns to user space.
         self.backend.unregister_device(device);
     }
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices are opened and closed through their group: GROUP_GET_DEVICE_FD without the file.
+//! Opening and closing of devices through their group: GROUP_GET_DEVICE_FD without the file.
 //!
-//! Contract sections 3.2 (GET_DEVICE_FD), 3.4 and 7.2.
+//! Locks: the group's, and under it that of the device's set. `active` is changed under both.
+//!
+//! Corresponds to `vfio_df_group_open()` and `vfio_df_group_close()` in `drivers/vfio/group.c`;
+//! contract 3.2 (GET_DEVICE_FD), 3.4 and 7.2.
 
 use kernel::prelude::*;
 
@@ -46,17 +49,35 @@ use crate::{
 };
 
 impl Group {
-    /// Adds a file to the session of a device, which begins if the device is not open.
+    /// Adds a file to the session of a device, or begins one if the device is not open. Called for
+    /// GROUP_GET_DEVICE_FD.
     ///
-    /// Takes the group's lock and that of the device's set.
+    /// Takes the group's lock and that of the device's set. Sleeps.
     ///
     /// # Errors
     ///
-    /// - `EINVAL` if the group is in nothing; if the device is open by what the group was in
-    ///   before, or by a file of its own node.
-    /// - `EMFILE` if there are too many files to count, `ENOMEM`.
-    /// - `ENODEV` if the bus driver's module is on its way out.
-    /// - Those of `backing`; what the driver's `open_device` returned.
+    /// - `EINVAL` if the group is neither in a container nor in an iommufd.
+    ///
+    /// If the device is open through the group:
+    ///
+    /// - `EINVAL` if the group was in another container or iommufd when the device was opened.
+    /// - `EMFILE` if there are too many files to count.
+    ///
+    /// Otherwise:
+    ///
+    /// - `ENOMEM`.
+    /// - `EINVAL` if the device is open through its cdev.
+    /// - `ENODEV` if the bus driver's module is being unloaded.
+    /// - In a container: `EINVAL` if user space has not chosen a backend with SET_IOMMU.
+    /// - In a container: `EPERM` if the group is without IOMMU and the calling task lacks
+    ///   `CAP_SYS_RAWIO`.
+    /// - In an iommufd, if nothing translates the DMA of the device: `EPERM` if the calling task
+    ///   lacks `CAP_SYS_RAWIO`, or if the iommufd has an address space for users of containers.
+    /// - In an iommufd otherwise: any errno of the driver's `bind_iommufd`.
+    /// - Any errno of the driver's `open_device`.
+    /// - In an iommufd, if something translates: `ENODEV` if the address space for users of
+    ///   containers was destroyed; any errno of the driver's `attach_ioas`.
+    #[doc(alias = "vfio_df_group_open")]
     pub(super) fn open_session(&self, device: &Device) -> Result {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -69,7 +90,7 @@ impl Group {
             }
             return session::join(&mut open);
         }
-        // Room first: a session that has begun cannot be forgotten.
+        // This may fail, so it comes before the session begins, which would have to be ended.
         state.sessions.0.reserve(1, GFP_KERNEL)?;
         let session = self
             .begin(state, attachment, &mut open)
@@ -84,6 +105,7 @@ impl Group {
         }
     }
 
+    /// Begins a session of a device that is not open. Both locks are held.
     fn begin(
         &self,
         state: &GroupState,
@@ -102,9 +124,11 @@ impl Group {
         }
     }
 
-    /// Takes a file out of a device's session, which ends with the last one.
+    /// Removes a file from a device's session, which ends with the last file; undoes
+    /// [`Group::open_session`].
     ///
-    /// Takes the group's lock and that of the device's set.
+    /// Takes the group's lock and that of the device's set. Sleeps.
+    #[doc(alias = "vfio_df_group_close")]
     pub(super) fn close_session(&self, device: &Device) {
         let mut state = self.state.lock();
         let mut open = device.lock_set();
@@ -116,14 +140,13 @@ impl Group {
         }
     }
 
-    /// Readies the IOMMU for a device of this group, which is in `attachment` and is being opened.
+    /// Gives a device that is being opened access to memory through `attachment`, which the group is
+    /// in. Both locks are held; takes that of a container for reading. Sleeps.
     ///
     /// # Errors
     ///
-    /// - `EINVAL` if the user has not chosen a backend.
-    /// - `EPERM` if nothing translates and the caller may not use such devices, or expects that
-    ///   something does.
-    /// - What the driver returned when it should bind the device.
+    /// Those that [`Group::open_session`] lists between the bus driver's module and `open_device`.
+    #[doc(alias = "vfio_device_group_use_iommu")]
     #[cfg_attr(
         not(CONFIG_VFIO_CONTAINER),
         expect(unused_variables, reason = "only a container wants to know")
@@ -142,8 +165,10 @@ impl Group {
                 let Users::GroupFile(file) = &state.users else {
                     return Err(EINVAL);
                 };
-                // SAFETY: The group is in a container, so its file is open, and the lock is held
-                // that the file's release takes before it is done.
+                // SAFETY: This runs in GROUP_GET_DEVICE_FD, an ioctl of the group's file, which the
+                // calling task keeps open meanwhile. `file` is that file, because a group has one
+                // open file at a time. Its release sets `users` under the group's lock, which is
+                // held.
                 let file = unsafe { file.get() };
                 let backend = active.backend().clone();
                 self.activate(active);
@@ -166,8 +191,8 @@ impl Group {
         }
     }
 
-    /// Lets drivers of the group's devices find the user's memory, from before the first of them is
-    /// opened through a container.
+    /// Lets drivers of the group's devices reach the user's memory through the container. Called
+    /// before the first of them is opened there; takes the spinlock `active`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
     fn activate(&self, active: ActiveContainer) {
         let spare = {
@@ -177,16 +202,16 @@ impl Group {
                 None => slot.replace(active),
             }
         };
-        // Not under the spinlock.
+        // Dropping a reference to the backend may sleep, so the spinlock is not held here.
         drop(spare);
     }
 
-    /// The opposite of `activate`, once no device of the group is open through a container.
+    /// Undoes `activate`, unless a device of the group is open through a container.
     fn deactivate_unless_used(&self, state: &GroupState) {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         if !state.sessions.need_container() {
             let last = self.active.lock().take();
-            // Not under the spinlock.
+            // Dropping a reference to the backend may sleep, so the spinlock is not held here.
             drop(last);
         }
         #[cfg(not(CONFIG_VFIO_CONTAINER))]

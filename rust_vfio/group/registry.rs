@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which groups there are: found or made when a device is registered, forgotten with its last one.
+//! The registry of groups: a group is found or created when a device is registered, and removed
+//! when the last of its devices is unregistered.
 //!
-//! The registry's lock (`vfio.group_lock` in C) is the outermost of all. It is held while a node
-//! appears and disappears, so that a device that comes back at once does not find the old name.
+//! An entry holds one reference to the group; the file of the group and each open device may hold
+//! more. The group is freed with the last one.
 //!
-//! Contract sections 1.6 and 1.8.
+//! Lock: [`static@REGISTRY`] (`vfio.group_lock` in C), outside all locks of a group. It is held
+//! while a device node appears or disappears, so that a group that is created again at once does
+//! not find its name in use.
+//!
+//! Corresponds to `vfio_device_set_group()`, `vfio_device_remove_group()` and what they call in
+//! `drivers/vfio/group.c`; contract 1.6 and 1.8.
+//!
+//! Deviation: if a group cannot be created, its IOMMU group is put without a warning. C warns and
+//! loses the reference.
 
 use kernel::{
     prelude::*,
@@ -40,11 +49,12 @@ use crate::{
     }, //
 };
 
-/// The minors of groups.
+/// The minor numbers of groups.
 static MINORS: Ida = Ida::uninit();
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Groups::init`, before the first device is registered.
+    // SAFETY: `Groups::init` initialises it, which the module's init function calls before a driver
+    // can register a device.
     unsafe(uninit) static REGISTRY: Mutex<GroupRegistry> = GroupRegistry {
         nodes: None,
         entries: KVec::new(),
@@ -53,8 +63,9 @@ kernel::sync::global_lock! {
 
 /// What the registry's lock protects.
 struct GroupRegistry {
-    /// Where nodes come from; there while the module is loaded.
+    /// What device nodes of groups are made with, from `Groups::init` until it is dropped.
     nodes: Option<Nodes>,
+    /// The groups that have devices, in no order.
     entries: KVec<Entry>,
 }
 
@@ -68,11 +79,11 @@ struct Nodes {
 struct Entry {
     group: ARef<Group>,
     identity: IommuGroup,
-    /// How many devices belong to the group; never 0.
+    /// The number of devices in the group, at least 1. `vfio_group.drivers` in C.
     devices: usize,
 }
 
-/// Groups have their nodes in `/dev/vfio`.
+/// The place of the device nodes of groups: `/dev/vfio`.
 struct GroupNode;
 
 impl NodePath for GroupNode {
@@ -89,11 +100,16 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EEXIST` if there is such a class already; `EBUSY` if no major is left.
+    /// - `ENOMEM`.
+    /// - `EEXIST` if another module has a class of this name.
+    /// - `EBUSY` if no major number is left.
+    #[doc(alias = "vfio_group_init")]
     pub(crate) fn init(_: &ModuleInit) -> Result<Self> {
-        // SAFETY: Nobody else uses the module yet, so there is no device.
+        // SAFETY: `ModuleInit` shows that nobody else uses the module yet, so nobody has locked it;
+        // the module's init function calls this once.
         unsafe { REGISTRY.init() };
-        // SAFETY: As above, and the result goes when no device is left.
+        // SAFETY: `ModuleInit` shows that nobody uses the numbers yet. The result is dropped when
+        // the module is unloaded, which no device outlives, and so no group in the registry.
         let minors = unsafe { MINORS.init() };
         let class = Class::with_nodes::<GroupNode>(c"vfio")?;
         let region = Region::new(c"vfio")?;
@@ -103,6 +119,8 @@ impl Groups {
 }
 
 impl Drop for Groups {
+    /// Removes the class and the device numbers; undoes [`Groups::init`].
+    #[doc(alias = "vfio_group_cleanup")]
     fn drop(&mut self) {
         let mut registry = REGISTRY.lock();
         kernel::warn_on!(!registry.entries.is_empty());
@@ -111,12 +129,19 @@ impl Drop for Groups {
     }
 }
 
-/// Makes the device belong to a group: that of its IOMMU group, or one of its own.
+/// Puts the device into a group: that of its IOMMU group, or one of its own. Takes the registry's
+/// lock, and under it that of a group's list of devices. Sleeps.
 ///
 /// # Errors
 ///
-/// `EINVAL` if the device has no IOMMU and may not go without, or belongs to its group already
-/// (and a warning); `ENOMEM`, `ENOSPC`, what sysfs returned.
+/// - `EINVAL` if the device has no IOMMU group, and the parameter `enable_unsafe_noiommu_mode` is
+///   off.
+/// - Any errno of making an IOMMU group, for an emulated device or one without IOMMU.
+/// - `EINVAL` (and a warning) if a device of the group has the same bus device.
+/// - `ENOSPC` if no minor number is left.
+/// - `ENOMEM`.
+/// - Any errno of making the device node.
+#[doc(alias = "vfio_device_set_group")]
 pub(crate) fn join(device: &Device, kind: GroupType) -> Result {
     let group = match (kind, IommuGroup::of(device.bus_device())) {
         (GroupType::Iommu, Some(identity)) => find_or_create(device, identity)?,
@@ -132,6 +157,13 @@ pub(crate) fn join(device: &Device, kind: GroupType) -> Result {
     Ok(())
 }
 
+/// Adds the device to the group of its IOMMU group, which is created if there is none. Takes the
+/// registry's lock.
+///
+/// # Errors
+///
+/// See [`join`].
+#[doc(alias = "vfio_group_find_or_alloc")]
 fn find_or_create(device: &Device, identity: IommuGroup) -> Result<*const Group> {
     let mut registry = REGISTRY.lock();
     let entry = registry
@@ -148,7 +180,13 @@ fn find_or_create(device: &Device, identity: IommuGroup) -> Result<*const Group>
     registry.create(GroupType::Iommu, identity)
 }
 
-/// Makes an IOMMU group that is none, and a group for it.
+/// Creates an IOMMU group without IOMMU for the device, and a group for it. Takes the registry's
+/// lock.
+///
+/// # Errors
+///
+/// See [`join`].
+#[doc(alias = "vfio_noiommu_group_alloc")]
 fn create_fake(device: &Device, kind: GroupType) -> Result<*const Group> {
     let identity = IommuGroup::fake(c"vfio-noiommu", device.bus_device())?;
     let group = REGISTRY.lock().create(kind, identity);
@@ -159,7 +197,14 @@ fn create_fake(device: &Device, kind: GroupType) -> Result<*const Group> {
 }
 
 impl GroupRegistry {
-    /// Makes a group with one device, and its node.
+    /// Creates a group with one device, and its device node.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOSPC` if no minor number is left.
+    /// - `ENOMEM`.
+    /// - Any errno of making the device node.
+    #[doc(alias = "vfio_create_group")]
     fn create(&mut self, kind: GroupType, identity: IommuGroup) -> Result<*const Group> {
         let nodes = self.nodes.as_ref().ok_or(ENODEV)?;
         let minor = MINORS.alloc_minor()?;
@@ -191,15 +236,19 @@ impl GroupRegistry {
     }
 }
 
-/// Makes the device belong to no group, the opposite of [`join`].
+/// Takes the device out of its group; undoes [`join`].
 ///
-/// The group goes with its last device: it loses its node, its container and its IOMMU group, but
-/// lives on while its file is open.
+/// When the last device leaves, the group loses its device node, its container and its IOMMU
+/// group. The group itself is freed with the last reference, which may be that of its open file.
+///
+/// Takes the registry's lock, and under it that of the group's list of devices and the group's,
+/// one after the other. Sleeps.
 ///
 /// # Safety
 ///
-/// Nobody may use what [`Group::of`] returned for the device: it is not registered, and no file of
-/// it is left.
+/// The device must not be registered, and no file of it may be left, so that nobody uses what
+/// [`Group::of`] has returned for it.
+#[doc(alias = "vfio_device_remove_group")]
 pub(crate) unsafe fn leave(device: &Device) {
     let Some(group) = Group::of(device) else {
         return;
@@ -227,24 +276,30 @@ pub(crate) unsafe fn leave(device: &Device) {
     kernel::warn_on!(!entry.group.devices.lock().list.is_empty());
     entry.group.unpublish();
     let identity = entry.group.state.lock().lose_identity();
-    // The last references may go only when both locks are free.
+    // These may be the last references. The registry's lock is not held while they are dropped.
     drop(registry);
     drop(identity);
     drop(entry);
 }
 
 impl GroupData {
-    /// Whether a device of the group stands for the same device of the bus.
+    /// Returns whether a device in the group's list has the same bus device. Takes the lock of the
+    /// list.
+    #[doc(alias = "vfio_group_has_device")]
     fn has_bus_device(&self, device: &Device) -> bool {
         let same = |d: &Device| (d.bus_device_raw() == device.bus_device_raw()).then_some(());
         self.devices.lock().list.find(same).is_some()
     }
 }
 
-/// Lets user space ask the group for the device.
+/// Adds the device to its group's list, in which user space finds it by name. Takes the lock of
+/// the list.
+#[doc(alias = "vfio_device_group_register")]
 pub(crate) fn link(device: &Device) {
     if let Some(group) = Group::of(device) {
-        // SAFETY: A device is linked once, when it is registered, and unlinked before `leave`.
+        // SAFETY: `registration::register` calls this once for each registration, as its last step
+        // but one, so the device is on no list. `registration::unregister` begins with `unlink`, and
+        // the driver keeps the device until that returns.
         unsafe {
             group
                 .devices
@@ -257,10 +312,12 @@ pub(crate) fn link(device: &Device) {
     }
 }
 
-/// The opposite of [`link`].
+/// Removes the device from its group's list; undoes [`link`]. Takes the lock of the list.
+#[doc(alias = "vfio_device_group_unregister")]
 pub(crate) fn unlink(device: &Device) {
     if let Some(group) = Group::of(device) {
-        // SAFETY: The device was linked by `link`.
+        // SAFETY: `registration::unregister` calls this once, for a registered device, which `link`
+        // has added to the list of this group.
         unsafe { group.devices.lock().as_mut().project().list.remove(device) };
     }
 }

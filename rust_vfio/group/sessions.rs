@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The devices of a group that are open through it, and how each reaches memory.
+//! The devices of a group that are open through it, and what gives each access to memory.
 //!
-//! A device may have several files from its group; they share a session, which the group keeps in
-//! a table ([`Sessions`]) under its lock. The table says how each device reaches memory, whatever
-//! the group is in by now: a group that was put into an iommufd can leave it while its devices are
-//! open, and then be put into something else. A further file is refused if the two differ
-//! (contract 3.4, R-38).
+//! A device may have several files from its group; they share a session, which the group stores in
+//! a table ([`Sessions`]) under its lock. The session is also under the lock of the device's set.
+//!
+//! Corresponds to `vfio_device.open_count` and `vfio_device_file.iommufd`; contract 3.4.
+//!
+//! Deviation: opening a device again fails with `EINVAL` if the group is by now in another
+//! container or iommufd than when the session began. A group that was put into an iommufd can leave
+//! it while its devices are open, and C adds the new file to the old session.
 
 use kernel::prelude::*;
 
@@ -35,7 +38,7 @@ use {
     kernel::sync::aref::ARef,
 };
 
-/// What an open device holds.
+/// The stage in which a device that is open through its group holds a provider.
 pub(super) struct Opened;
 
 impl Stage for Opened {
@@ -45,21 +48,21 @@ impl Stage for Opened {
     type Iommufd = IommufdUse;
 }
 
-/// How a device that was opened through its group reaches memory.
+/// What gives a device that was opened through its group access to memory.
 pub(super) type GroupBacking = Provider<Opened>;
 
-/// What a device that was opened through its group has of an iommufd.
+/// What a device that was opened through its group holds of an iommufd.
 #[cfg(CONFIG_IOMMUFD)]
 pub(super) enum IommufdUse {
-    /// The driver bound the device.
+    /// The binding that the driver made.
     Bound(IommufdBacking),
-    /// The device reaches all memory: nothing translates, and iommufd is there for the user's
-    /// convenience.
+    /// Only the context: nothing translates the DMA of the device, so it is not bound.
     Untranslated(ARef<IommufdCtx>),
 }
 
 #[cfg(CONFIG_IOMMUFD)]
 impl IommufdUse {
+    /// Returns the context.
     fn ctx(&self) -> &IommufdCtx {
         match self {
             Self::Bound(bound) => bound.ctx(),
@@ -69,6 +72,8 @@ impl IommufdUse {
 }
 
 impl Backing for GroupBacking {
+    /// Undoes what `Group::backing` did.
+    #[doc(alias = "vfio_device_group_unuse_iommu")]
     fn release(self, device: &Device) {
         match self {
             #[cfg(CONFIG_VFIO_CONTAINER)]
@@ -82,12 +87,15 @@ impl Backing for GroupBacking {
 }
 
 impl GroupBacking {
-    /// Does what has to be done once the driver has opened the device.
+    /// Attaches the device to the iommufd's address space for users of containers, after its driver
+    /// has opened it. Does nothing for a container, or if nothing translates. The lock of the
+    /// device's set is held. Sleeps.
     ///
     /// # Errors
     ///
-    /// - `ENODEV` if the iommufd no longer has the address space that users of containers mean.
-    /// - What the driver's `attach_ioas` returned.
+    /// - `ENODEV` if the iommufd no longer has this address space.
+    /// - Any errno of the driver's `attach_ioas`.
+    #[doc(alias = "vfio_iommufd_compat_attach_ioas")]
     #[cfg_attr(
         not(CONFIG_IOMMUFD),
         expect(unused_variables, reason = "a container needs nothing more")
@@ -106,7 +114,7 @@ impl GroupBacking {
         }
     }
 
-    /// Returns whether a device that is opened now would get the same.
+    /// Returns whether `attachment`, which the group is in now, is what the device was opened with.
     pub(super) fn is_from(&self, attachment: &Attachment) -> bool {
         match (self, attachment) {
             // The group cannot leave a container while a device is open through it.
@@ -120,28 +128,30 @@ impl GroupBacking {
     }
 }
 
-/// The devices of a group that are open through it: the address of each, which is only compared,
-/// and its session.
+/// The sessions of the devices that are open through a group, in no order. Each comes with the
+/// address of its device, which is only compared.
 pub(super) struct Sessions(pub(super) KVec<(usize, Session<GroupBacking>)>);
 
 impl Sessions {
-    /// None are.
+    /// Creates an empty table.
     pub(super) const fn new() -> Self {
         Self(KVec::new())
     }
 
-    /// Whether one of them needs the container that the group is in.
+    /// Returns whether a device is open through a container, which the group cannot leave then.
     pub(super) fn need_container(&self) -> bool {
         self.0
             .iter()
             .any(|(_, session)| session.backing().is_container())
     }
 
+    /// Returns the index of the session of `device`, if it is open through the group.
     pub(super) fn position(&self, device: &Device) -> Option<usize> {
         let address = core::ptr::from_ref(device).addr();
         self.0.iter().position(|(open, _)| *open == address)
     }
 
+    /// Removes and returns the session of `device`, if it is open through the group.
     pub(super) fn take(&mut self, device: &Device) -> Option<Session<GroupBacking>> {
         let (_, session) = self.0.remove(self.position(device)?).ok()?;
         Some(session)

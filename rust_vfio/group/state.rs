@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A group, and what it is in.
+//! A group: its members, and the locks that protect them.
 //!
-//! Locks: `state` (`group_lock` in C) is taken inside the registry's and outside those of device
-//! sets and containers; `devices` (`device_lock`) is taken inside `state`; `kvm` and `active` are
-//! spinlocks because they are wanted where a mutex above could be held already.
+//! Locks: `state` (`group_lock` in C) is taken under the registry's, and outside those of device
+//! sets and containers. `devices` (`device_lock`) is taken under the registry's, and by KVM, which
+//! may call under a lock of a device set. `kvm` (`kvm_ref_lock`) and `active` are spinlocks,
+//! because KVM and drivers need them while they hold locks of their own, or we hold `state`.
 //!
-//! Corresponds to `struct vfio_group`.
+//! Corresponds to `struct vfio_group` in `drivers/vfio/vfio.h`.
 
 use core::num::NonZeroUsize;
 
@@ -47,31 +48,32 @@ use crate::{
     }, //
 };
 
-/// A group: a device with a node, and what VFIO knows about it.
+/// A group: a counted device with a device node, and the data of VFIO.
+#[doc(alias = "vfio_group")]
 pub(crate) type Group = CharDevice<GroupData>;
 
-/// What VFIO knows about a group.
+/// The data of a group.
 #[pin_data]
 pub(crate) struct GroupData {
-    /// The minor of the node.
+    /// The minor number of the device node, which is free again when the group is freed.
     _minor: Id,
     pub(super) kind: GroupType,
-    /// `group_lock`.
+    /// The state; its lock is C's `group_lock`.
     #[pin]
     pub(super) state: Mutex<GroupState>,
-    /// `device_lock`: the devices that user space can ask for.
+    /// The devices that user space can open; the lock is C's `device_lock`.
     #[pin]
     pub(super) devices: Mutex<GroupDevices>,
-    /// The virtual machine that KVM named; seen by devices that are opened later.
+    /// The virtual machine that KVM named, for devices that are opened from then on.
     #[pin]
     pub(super) kvm: SpinLock<KvmPtr>,
-    /// The backend of the devices that are open through a container.
+    /// The backend, while devices are open through a container.
     #[cfg(CONFIG_VFIO_CONTAINER)]
     #[pin]
     pub(super) active: SpinLock<Option<ActiveContainer>>,
 }
 
-/// The list of devices, pinned inside its lock.
+/// The list of devices, pinned inside of its lock.
 #[pin_data]
 pub(super) struct GroupDevices {
     #[pin]
@@ -80,26 +82,28 @@ pub(super) struct GroupDevices {
 
 /// What the lock of a group protects.
 pub(super) struct GroupState {
-    /// The IOMMU group; gone when the last device is.
+    /// The IOMMU group; none once the last device has left.
     pub(super) identity: Option<IommuGroup>,
+    /// The open file of the group, or the bound files of cdevs.
     pub(super) users: Users,
-    /// What the group was put into.
+    /// The container or iommufd that the group is in.
     pub(super) attachment: Option<Attachment>,
-    /// The devices that are open through the group, perhaps by what it was in before.
+    /// The devices that are open through the group, perhaps through an iommufd that it has left.
     pub(super) sessions: Sessions,
 }
 
-/// Which way the devices of a group are used: never two at once.
+/// The files by which the devices of a group are used: that of the group, or those of cdevs, but
+/// never both at once.
 pub(super) enum Users {
     /// None.
     Nobody,
-    /// The file of the group, which hands them out.
+    /// The file of the group, which is open.
     #[cfg_attr(
         not(CONFIG_VFIO_CONTAINER),
         expect(dead_code, reason = "only containers keep the file")
     )]
     GroupFile(OpenFile),
-    /// So many files of the devices' own nodes that are bound to an iommufd.
+    /// The number of files of cdevs that are bound to an iommufd.
     #[cfg_attr(
         not(CONFIG_VFIO_DEVICE_CDEV),
         expect(dead_code, reason = "devices have no nodes")
@@ -108,18 +112,25 @@ pub(super) enum Users {
 }
 
 impl GroupState {
+    /// Returns the IOMMU group.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the last device has left.
     pub(super) fn identity(&self) -> Result<&IommuGroup> {
         self.identity.as_ref().ok_or(ENODEV)
     }
 
-    /// Takes the group out of whatever it is in.
+    /// Takes the group out of its container or iommufd, if it is in one. Takes the container's lock;
+    /// sleeps. Warns if a device is open through a container.
     pub(super) fn detach(&mut self) {
         kernel::warn_on!(self.sessions.need_container());
         self.attachment = None;
     }
 
-    /// The last device is gone: nothing of the IOMMU group may be used any more. An iommufd has
-    /// nothing of it.
+    /// Removes and returns the IOMMU group, because the last device has left, and detaches the group
+    /// from its container. It stays in an iommufd, which does not use the IOMMU group. Takes the
+    /// container's lock; sleeps.
     pub(super) fn lose_identity(&mut self) -> Option<IommuGroup> {
         if self
             .attachment
@@ -133,6 +144,7 @@ impl GroupState {
 }
 
 impl GroupData {
+    /// Returns an initialiser of a group that nobody uses.
     pub(super) fn new(minor: Id, kind: GroupType, identity: IommuGroup) -> impl PinInit<Self> {
         pin_init!(Self {
             _minor: minor,
@@ -156,17 +168,22 @@ impl GroupData {
         })
     }
 
-    /// The IOMMU group, unless this is a zombie.
+    /// Returns a reference to the IOMMU group, unless the last device has left. Takes the group's
+    /// lock.
     pub(crate) fn identity(&self) -> Option<IommuGroup> {
         self.state.lock().identity.clone()
     }
 
-    /// Names the virtual machine for devices that are opened from now on. Does not sleep.
+    /// Sets the virtual machine for devices that are opened from now on. Takes the spinlock `kvm`;
+    /// does not sleep.
+    #[doc(alias = "vfio_group_set_kvm")]
     pub(crate) fn set_kvm(&self, kvm: KvmPtr) {
         *self.kvm.lock() = kvm;
     }
 
-    /// Whether the IOMMU makes the DMA of every device coherent, whatever the device asks for.
+    /// Returns whether the IOMMU can enforce cache coherency of the DMA of every device in the group.
+    /// Takes the lock of the list of devices; KVM calls this.
+    #[doc(alias = "vfio_group_enforced_coherent")]
     pub(crate) fn is_enforced_coherent(&self) -> bool {
         let incoherent = |device: &Device| {
             (!device.iommu_capable(IommuCap::EnforceCacheCoherency)).then_some(())
@@ -178,20 +195,22 @@ impl GroupData {
 impl Group {
     /// Returns the group of a device, from its registration until it is unregistered.
     pub(crate) fn of(device: &Device) -> Option<&Self> {
-        // SAFETY: The pointer was set by `join`, and the device belongs to the group, which is thus
-        // valid, until `leave`.
+        // SAFETY: The pointer is null, or `join` set it to a group in the registry, whose entry holds
+        // a reference while it counts the device. `leave` clears the pointer before it gives up that
+        // count, and by its safety requirements nobody uses the result any more.
         unsafe { device.group_ptr().cast::<Self>().as_ref() }
     }
 }
 
-/// Returns whether nothing translates the DMA of a device, which has a group already.
+/// Returns whether nothing translates the DMA of a device that is in a group.
+#[doc(alias = "vfio_device_is_noiommu")]
 pub(crate) fn is_noiommu(device: &Device) -> bool {
     Group::of(device).is_some_and(|group| group.kind == GroupType::NoIommu)
         || (cfg!(CONFIG_IOMMUFD_NOIOMMU) && device.is_marked_noiommu())
 }
 
-/// Returns what finds the user's memory for a device that is open through a container. Takes no lock
-/// but a spinlock.
+/// Returns a reference to the backend for a device that is open through a container, or none if no
+/// device of its group is. Takes only the spinlock `active`; does not sleep.
 #[cfg(CONFIG_VFIO_CONTAINER)]
 pub(crate) fn active_container(device: &Device) -> Option<ActiveContainer> {
     Group::of(device)?.active.lock().clone()
