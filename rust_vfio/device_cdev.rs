@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Nodes of devices, `/dev/vfio/devices/vfio<n>`: a device without its group, for iommufd.
+//! Character devices (cdevs) of devices, `/dev/vfio/devices/vfio<n>`: a device without its group,
+//! for iommufd.
 //!
-//! Anybody who may can open the node, any number of times, and it does nothing: a file becomes
-//! useful when it is bound to an iommufd (`device_cdev/bind.rs`). One file can be bound at a time,
-//! and not while the group's file is open, nor can that be opened meanwhile. A bound file attaches
-//! the device to address spaces of the iommufd (`device_cdev/attach.rs`), and stays bound until it
-//! is released.
+//! The cdev can be opened any number of times, but a file gives no access to the device until it is
+//! bound to an iommufd (`device_cdev/bind.rs`). One file can be bound at a time, and only while the
+//! group's file is not open; that cannot be opened meanwhile. A bound file attaches the device to
+//! address spaces of the iommufd (`device_cdev/attach.rs`), and stays bound until it is released.
 //!
-//! A file owns one count of the device's registration from the moment it is opened, so it blocks
-//! unregistration even if it is never bound.
+//! A file owns one count of the device's registration from when it is opened until it is
+//! released, so unregistration waits for it even if it is never bound.
 //!
 //! Locks, outer first: [`CdevFile::binding`], the group's, the device set's. [`CdevFile::kvm`] is a
 //! spinlock because KVM sets it under locks that are taken inside the device set's.
 //!
-//! Corresponds to `drivers/vfio/device_cdev.c`; contract section 3.5.
+//! Corresponds to `drivers/vfio/device_cdev.c`; contract 3.5.
 
 use kernel::{
     fs::File,
@@ -57,21 +57,24 @@ mod cdev_file;
 
 pub(crate) use cdev_file::CdevFile;
 
-/// The table of these files.
+/// The file operations of cdevs.
 static FOPS: FopsTable<CdevFile> = FopsTable::new();
 
-/// The device numbers of nodes, which [`CdevRegion`] owns. A number is the device's index.
+/// The device numbers of cdevs, which [`CdevRegion`] owns. The minor number of a cdev is the index
+/// of its device.
 static NUMBERS: SetOnce<RegionHandle> = SetOnce::new();
 
-/// What nodes need as long as the module is loaded.
+/// The device numbers of cdevs while the module is loaded. Dropping this frees them.
 pub(crate) struct CdevRegion(Region);
 
 impl CdevRegion {
-    /// Takes the device numbers.
+    /// Reserves the device numbers. Called once.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EBUSY` if no major is left.
+    /// - `ENOMEM`.
+    /// - `EBUSY` if no major number is left.
+    #[doc(alias = "vfio_cdev_init")]
     pub(crate) fn init() -> Result<Self> {
         let nodes = Self(Region::new(c"vfio-dev")?);
         NUMBERS.populate(nodes.0.handle());
@@ -79,8 +82,9 @@ impl CdevRegion {
     }
 }
 
-/// Returns what the device node of a device needs. There is none if nothing translates for the
-/// device and iommufd does not know such devices: then it must not be reached this way.
+/// Returns the device numbers and the file operations for the cdev of the device. There is none if
+/// nothing translates the device's DMA and iommufd is built without support for such devices.
+#[doc(alias = "vfio_init_device_cdev")]
 pub(crate) fn cdev_of(device: &Device) -> Option<(RegionHandle, &'static FopsTable<CdevFile>)> {
     if !cfg!(CONFIG_IOMMUFD_NOIOMMU) && group::is_noiommu(device) {
         return None;
@@ -92,8 +96,17 @@ pub(crate) fn cdev_of(device: &Device) -> Option<(RegionHandle, &'static FopsTab
 impl FileOps for CdevFile {
     type Ptr = Pin<KBox<CdevFile>>;
 
+    /// Opens the cdev, without access to the device. Takes no lock.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV` if the device is not, or no longer, registered.
+    /// - `EPERM` if nothing translates the device's DMA and the calling task lacks `CAP_SYS_RAWIO`.
+    /// - `ENOMEM`.
+    #[doc(alias = "vfio_device_fops_cdev_open")]
     fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<Self::Ptr> {
-        // SAFETY: Every node in the region of devices is that of a device.
+        // SAFETY: `FOPS` is the table of cdevs only: `cdev_of` returns it for `Device::publish`, which makes
+        // the character device that `inode` leads to.
         let device = unsafe { Device::of_cdev(inode) };
         let device = Registered::get(device).ok_or(ENODEV)?;
         if group::is_noiommu(&device) && !task::capable_rawio() {
@@ -104,6 +117,8 @@ impl FileOps for CdevFile {
         Ok(this)
     }
 
+    /// Ends the binding, if there is one, and gives the count of the registration back.
+    #[doc(alias = "vfio_device_fops_release")]
     fn release(this: Self::Ptr) {
         let binding = this.binding.lock().take();
         if let Some(binding) = binding {
@@ -111,9 +126,18 @@ impl FileOps for CdevFile {
         }
     }
 
+    /// Handles an ioctl of the file. Holds no lock.
+    ///
+    /// # Errors
+    ///
+    /// - Those of [`bind::ioctl`] for BIND_IOMMUFD.
+    /// - `EINVAL` if the file is not bound.
+    /// - `EIO` if the bus device cannot be resumed.
+    /// - Those of [`attach::attach`], [`attach::detach`] or [`device_ioctl::ioctl`].
+    #[doc(alias = "vfio_device_fops_unl_ioctl")]
     #[inline]
     fn ioctl(this: Pin<&CdevFile>, cmd: u32, arg: UserAddr) -> Result<isize> {
-        // Before anything else that could fail.
+        // BIND_IOMMUFD comes first because the file is not bound yet.
         if cmd == ioctls::VFIO_DEVICE_BIND_IOMMUFD {
             return bind::ioctl(&this, arg);
         }
@@ -143,7 +167,7 @@ impl FileOps for CdevFile {
     }
 }
 
-/// What `file` owns, if it is the file of a node, bound or not.
+/// Returns the private data of `file`, if it is a file of a cdev, bound or not.
 pub(crate) fn from_file(file: &File) -> Option<Pin<&CdevFile>> {
     FOPS.borrow(file)
 }

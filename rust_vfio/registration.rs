@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices become available to user space, and are taken away from it again.
+//! Registration of devices, which makes them available to user space, and unregistration.
 //!
-//! Registration puts the device into a group and gives it a node of its own; from then on user
-//! space can open it. Unregistration waits for every user to let go, and asks the driver to ask
-//! them.
+//! Registration puts the device into a group and makes its cdev; from then on user space can open
+//! it. Unregistration waits until no file of the device is open, and asks the driver every ten
+//! seconds to make its users close them.
 //!
-//! Corresponds to `__vfio_register_dev()` and `vfio_unregister_group_dev()`; contract sections 1.5
-//! and 1.7.
+//! The count of a device's registration is atomic. The locks are those of the functions that are
+//! called; none is held from one step to the next.
 //!
-//! Deviation: a failure to make the default device set fails the registration.
+//! Corresponds to `__vfio_register_dev()` and `vfio_unregister_group_dev()` in
+//! `drivers/vfio/vfio_main.c`; contract 1.5 and 1.7.
+//!
+//! Deviation: if the default device set cannot be made, registration fails with `ENOMEM`. C goes on
+//! with a device that is in no set.
 
 use kernel::{
     prelude::*,
@@ -37,24 +41,33 @@ use crate::{
     }, //
 };
 
-/// How long a task that unregisters a device waits before it asks again.
+/// The time between two requests to the driver, in milliseconds.
 const REQUEST_INTERVAL_MS: u32 = 10_000;
 
-/// Makes a device available to user space. Contract 1.5.
+/// Makes a device available to user space. Sleeps. Contract 1.5.
 ///
 /// On failure the device keeps its name and its set; the driver still owns its reference.
 ///
 /// # Errors
 ///
-/// `EINVAL` if the driver lacks an operation, if the device is in no IOMMU group, is registered
-/// already or is not cache coherent; `ENOMEM`; what sysfs returned.
+/// - `EINVAL` (and a warning) if the kernel has iommufd, and the driver lacks one of `bind_iommufd`,
+///   `unbind_iommufd`, `attach_ioas` and `detach_ioas`.
+/// - `ENOMEM`.
+/// - `EINVAL` if the device is not emulated and in no IOMMU group, and the parameter
+///   `enable_unsafe_noiommu_mode` is off.
+/// - `EINVAL` (and a warning) if its group has a device with the same bus device.
+/// - `ENOSPC` if no minor number is left for a new group.
+/// - Any errno of making an IOMMU group, or the device node of a new group.
+/// - `EINVAL` if the IOMMU does not make the device's DMA cache-coherent.
+/// - Any errno of making the cdev.
+#[doc(alias = "__vfio_register_dev")]
 pub(crate) fn register(device: &Device, kind: GroupType) -> Result {
     if kernel::warn_on!(cfg!(CONFIG_IOMMUFD) && !device.supports_iommufd()) {
         return Err(EINVAL);
     }
     set_table::join_default(device)?;
 
-    // Drivers see the flag; with iommufd it lets a device without IOMMU be bound.
+    // The flag allows iommufd to bind a device without IOMMU. Drivers read it, too.
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     if kind == GroupType::Iommu && noiommu::is_enabled() && !device.has_iommu() {
         device.mark_noiommu();
@@ -67,7 +80,8 @@ pub(crate) fn register(device: &Device, kind: GroupType) -> Result {
 
     group::join(device, kind)?;
     let membership = ScopeGuard::new(|| {
-        // SAFETY: The device is not registered, so nobody else looks for its group.
+        // SAFETY: The guard is dismissed before the count of the registration starts. Without it no
+        // file of the device can be opened, and nobody else asks for its group.
         unsafe { group::leave(device) }
     });
 
@@ -85,31 +99,34 @@ pub(crate) fn register(device: &Device, kind: GroupType) -> Result {
     #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
     device.publish()?;
     membership.dismiss();
-    // Until here nobody can take a count, so a file cannot be opened in between.
+    // The cdev exists by now, but it cannot be opened before the count starts here.
     device.start_registration();
     group::link(device);
     debugfs::add_device(device);
     Ok(())
 }
 
-/// Takes a device away from user space, and waits for as long as somebody uses it. Contract 1.7.
+/// Takes a device away from user space, and waits until no file of it is open. Contract 1.7.
 ///
 /// Sleeps, perhaps for ever. The caller holds the lock of the bus device, so the driver's
-/// `request` must not want it.
+/// `request` must not take it.
+#[doc(alias = "vfio_unregister_group_dev")]
 pub(crate) fn unregister(device: &Device) {
     group::unlink(device);
-    // A reader of these files uses memory that goes with the device.
+    // Readers of these files use memory that `unpublish` frees.
     debugfs::remove_device(device);
     device.unpublish();
-    // SAFETY: The count that `register` started belongs to the driver, which keeps a reference.
+    // SAFETY: `register` started the count with the one that is given back here, once for each
+    // registration. The driver keeps a reference to the device until this function returns.
     unsafe { device.put_registration() };
     wait_for_users(device);
-    // SAFETY: The device is no longer registered, and no file of it is left.
+    // SAFETY: `wait_for_users` returned because the count has dropped to 0. So the device is no
+    // longer registered, and no file of it is left, each of which has one.
     unsafe { group::leave(device) };
 }
 
-/// Waits until no count of the registration is left, and asks the driver every ten seconds to make
-/// its user let go. A signal makes the waits uninterruptible and is reported once.
+/// Waits until no count of the registration is left, and calls the driver's `request` every ten
+/// seconds. After a signal it warns once and waits uninterruptibly. Holds no lock.
 fn wait_for_users(device: &Device) {
     let interval = msecs_to_jiffies(REQUEST_INTERVAL_MS);
     let mut interrupted = false;

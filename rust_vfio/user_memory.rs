@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The user's memory, for drivers of emulated devices: pinned pages and copies by IOVA.
+//! The user's memory, for drivers of emulated devices: pinning of pages and copies, by IOVA.
 //!
-//! The container's backend or iommufd does the work. Either is reached without a lock that sleeps,
-//! because drivers call these functions with locks of their own and of the core held.
+//! The backend of the container or the iommufd does the work. Finding it takes only the spinlock
+//! `active` of the group, because drivers call these functions while they hold locks of their own,
+//! and from `open_device`, under the lock of the device's set.
 //!
-//! Corresponds to the end of `drivers/vfio/vfio_main.c`; contract section 4.5.
+//! Corresponds to `vfio_pin_pages()`, `vfio_unpin_pages()` and `vfio_dma_rw()` in
+//! `drivers/vfio/vfio_main.c`; contract 4.5.
 
 use kernel::{
     prelude::*,
@@ -36,11 +38,12 @@ use crate::{
     }, //
 };
 
-/// Most pages that one call pins or unpins: as many pointers as fit into a page.
+/// The most pages that one call pins or unpins: as many pointers as fit into a page.
 #[cfg(CONFIG_VFIO_CONTAINER)]
 const MAX_PAGES: usize = kernel::page::PAGE_SIZE / size_of::<usize>();
 
-/// Whether the device is open, which a driver must see to; warns once.
+/// Returns whether the device is open. Warns once if it is not, since drivers must not call then.
+#[doc(alias = "vfio_assert_device_open")]
 fn is_open(device: &Device) -> bool {
     static WARNED: AtomicFlag = AtomicFlag::new(false);
     let open = device.peek_open_count() > 0;
@@ -48,7 +51,7 @@ fn is_open(device: &Device) -> bool {
     open
 }
 
-/// What a call of a driver holds.
+/// The stage in which a provider is held for one call of a driver.
 struct Called<'a>(core::marker::PhantomData<&'a Device>);
 
 impl<'a> Stage for Called<'a> {
@@ -58,13 +61,14 @@ impl<'a> Stage for Called<'a> {
     type Iommufd = &'a IommufdAccess;
 }
 
-/// Returns who finds the user's memory for the device.
+/// Returns the provider through which the device reaches the user's memory. Takes only a spinlock.
 ///
 /// # Errors
 ///
-/// `EINVAL` if nobody does.
+/// `EINVAL` if it is open neither through a container nor as an emulated device of an iommufd.
 fn provider(device: &Device) -> Result<Provider<Called<'_>>> {
-    // The device has this only while its session is one of iommufd, whatever became of its group.
+    // The device has an access only while its session uses an iommufd. Its group may be in a
+    // container by now, so this comes first.
     #[cfg(CONFIG_IOMMUFD)]
     if let Some(access) = device.peek_iommufd_access() {
         return Ok(Provider::Iommufd(access));
@@ -76,19 +80,31 @@ fn provider(device: &Device) -> Result<Provider<Called<'_>>> {
     Err(EINVAL)
 }
 
-/// Whether a container takes a request for so many pages.
+/// Returns whether a request for `count` pages may be passed to a container.
 #[cfg(CONFIG_VFIO_CONTAINER)]
 fn is_acceptable(count: i32) -> bool {
     matches!(usize::try_from(count), Ok(count) if count <= MAX_PAGES)
 }
 
-/// Pins pages of the user and returns how many.
+/// Pins pages of the user's memory and returns how many.
+///
+/// May be called under locks of the driver that its `dma_unmap` does not take. Sleeps.
+/// Corresponds to `vfio_pin_pages()`.
 ///
 /// # Errors
 ///
-/// `EINVAL` for an empty request, a device that is not open, a driver that cannot be told of
-/// unmapped IOVAs, or a device without access to memory; `E2BIG`; `ENOTTY`; the errno of the
-/// backend or of iommufd.
+/// Nothing is pinned then.
+///
+/// - `EINVAL` if there is no array or no page to pin.
+/// - `EINVAL` (and a warning) if the device is not open.
+/// - `EINVAL` if the driver has no `dma_unmap`, so it could not be told of unmapped IOVAs.
+/// - `EINVAL` if the device is open neither through a container nor as an emulated device of an
+///   iommufd.
+/// - In a container: `E2BIG` if the number of pages is negative or their pointers exceed a page.
+/// - In a container: `ENOTTY` if its backend cannot pin pages.
+/// - Any errno of the backend's `pin_pages` (type1: contract 6.13) or of iommufd.
+#[doc(alias = "vfio_pin_pages")]
+#[doc(alias = "vfio_device_container_pin_pages")]
 pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
     if request.has_no_array() || request.count() == 0 || !is_open(device) {
         return Err(EINVAL);
@@ -109,7 +125,12 @@ pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
     }
 }
 
-/// Unpins `count` pages from IOVA `iova` on.
+/// Unpins `count` pages from IOVA `iova` on; undoes [`pin_pages`].
+///
+/// Warns and does nothing if the device is not open, its driver has no `dma_unmap`, or, in a
+/// container, `count` is less than 1 or too large. May be called from `dma_unmap`. Sleeps.
+#[doc(alias = "vfio_unpin_pages")]
+#[doc(alias = "vfio_device_container_unpin_pages")]
 pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
     if !is_open(device) || kernel::warn_on!(!device.driver_has_dma_unmap()) {
         return;
@@ -130,12 +151,21 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
     }
 }
 
-/// Copies between the driver's buffer and the user's memory.
+/// Copies between a buffer of the driver and the user's memory. Sleeps. Corresponds to
+/// `vfio_dma_rw()`.
 ///
 /// # Errors
 ///
-/// `EINVAL` for an empty request, a device that is not open or has no access to memory; `ENOTTY`;
-/// the errno of the backend or of iommufd.
+/// What lies before an address that fails may have been copied.
+///
+/// - `EINVAL` if there is no buffer or no byte to copy.
+/// - `EINVAL` (and a warning) if the device is not open.
+/// - `EINVAL` if the device is open neither through a container nor as an emulated device of an
+///   iommufd.
+/// - In a container: `ENOTTY` if its backend cannot copy.
+/// - Any errno of the backend's `dma_rw` or of iommufd.
+#[doc(alias = "vfio_dma_rw")]
+#[doc(alias = "vfio_device_container_dma_rw")]
 pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result {
     if copy.is_empty() || !is_open(device) {
         return Err(EINVAL);

@@ -3,11 +3,16 @@
 //! ATTACH_IOMMUFD_PT and DETACH_IOMMUFD_PT: which address space a device uses, or one of its
 //! PASIDs.
 //!
-//! The id that the user gives may name an address space or a page table; the driver says which
-//! page table it became. What is attached already is replaced.
+//! The id that user space passes names an address space or a page table of the iommufd; the driver
+//! says which page table is used. What is attached already is replaced.
 //!
-//! Contract section 3.5. Unlike C, an id that cannot be told to the user takes back what was
-//! attached by the same request, and not something else (contract row R-40).
+//! Lock: that of the device's set, around the driver's callbacks and the copy of the answer.
+//!
+//! Corresponds to `vfio_df_ioctl_attach_pt()` and `vfio_df_ioctl_detach_pt()` in
+//! `drivers/vfio/device_cdev.c`; contract 3.5.
+//!
+//! Deviation: if the answer to ATTACH cannot be written, what the request attached is detached. C
+//! detaches what is attached without a PASID, even if the request attached one for a PASID.
 
 use core::mem::offset_of;
 
@@ -28,16 +33,18 @@ use crate::{
     views::device::Device, //
 };
 
-/// Which of a device's address spaces.
+/// One of the places of a device to which an address space can be attached.
 #[derive(Clone, Copy)]
 enum Space {
-    /// That of requests without a PASID.
+    /// The one for DMA without a PASID.
     Device,
-    /// That of a PASID.
+    /// The one of a PASID.
     Pasid(Pasid),
 }
 
 impl Space {
+    /// Attaches what has the id `*pt`, and sets `*pt` to the page table that is used. The lock of the
+    /// device's set is held.
     fn attach(self, device: &Device, pt: &mut u32) -> Result {
         match self {
             Self::Device => device.driver_attach(pt),
@@ -45,6 +52,7 @@ impl Space {
         }
     }
 
+    /// Detaches what is attached; undoes [`Space::attach`]. The lock of the device's set is held.
     fn detach(self, device: &Device) {
         match self {
             Self::Device => device.driver_detach(),
@@ -53,21 +61,25 @@ impl Space {
     }
 }
 
-/// The part of a request that both have in common.
+/// The part that both requests have in common.
 struct PtHeader {
     argsz: u32,
     flags: u32,
-    /// How long the request is without a PASID, which follows.
+    /// The number of bytes of the request without the PASID, which follows.
     mandatory: usize,
 }
 
 impl PtHeader {
-    /// Finds out what the request is about. `pasid_flag` says that there is a PASID, which the
-    /// driver must be able to handle.
+    /// Returns which place the request at the user address `arg` is about. The flag `pasid_flag`
+    /// says that the request has a PASID; `driver_can` says whether the driver supports that.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the request is short or has unknown flags, `EOPNOTSUPP`, `EFAULT`.
+    /// - `EINVAL` if `argsz` is less than the mandatory part.
+    /// - `EINVAL` if there is an unknown flag.
+    /// - `EOPNOTSUPP` if there is a PASID, and the driver does not support that.
+    /// - `EINVAL` if `argsz` is too small for the PASID.
+    /// - `EFAULT` if the PASID cannot be read.
     fn space(&self, arg: UserAddr, pasid_flag: u32, driver_can: bool) -> Result<Space> {
         let len = u32::try_from(self.mandatory)?;
         argsz::behind(self.argsz, len).map_err(|_| EINVAL)?;
@@ -84,13 +96,20 @@ impl PtHeader {
     }
 }
 
-/// Answers ATTACH.
+/// Handles DEVICE_ATTACH_IOMMUFD_PT. Takes the lock of the device's set. Sleeps.
 ///
 /// # Errors
 ///
-/// `EFAULT`; `EINVAL` if the request is short or has unknown flags; `EOPNOTSUPP` if the driver has
-/// no PASIDs; the driver's errno, and then what was attached stays.
-#[inline(never)] // Keeps the path of what is only passed on short.
+/// - `EFAULT` if the first 12 bytes of the request cannot be read.
+/// - `EINVAL` if `argsz` is less than 12.
+/// - `EINVAL` if there is a flag other than ATTACH_PASID.
+/// - `EOPNOTSUPP` if there is a PASID, and the driver has no `pasid_attach_ioas`.
+/// - `EINVAL` if there is a PASID, and `argsz` is less than 16.
+/// - `EFAULT` if the PASID cannot be read.
+/// - Any errno of the driver's `attach_ioas` or `pasid_attach_ioas`. What was attached stays.
+/// - `EFAULT` if the answer cannot be written. Nothing is attached then.
+#[doc(alias = "vfio_df_ioctl_attach_pt")]
+#[inline(never)] // Keeps the code for requests that the driver handles short.
 pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize> {
     const MANDATORY: usize = offset_of!(AttachIommufdPt, pasid);
 
@@ -110,13 +129,19 @@ pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize> {
     Ok(0)
 }
 
-/// Answers DETACH.
+/// Handles DEVICE_DETACH_IOMMUFD_PT. It is no error if nothing is attached. Takes the lock of the
+/// device's set. Sleeps.
 ///
 /// # Errors
 ///
-/// `EFAULT`; `EINVAL` if the request is short or has unknown flags; `EOPNOTSUPP` if the driver has
-/// no PASIDs. That nothing is attached is no error.
-#[inline(never)] // Keeps the path of what is only passed on short.
+/// - `EFAULT` if the first 8 bytes of the request cannot be read.
+/// - `EINVAL` if `argsz` is less than 8.
+/// - `EINVAL` if there is a flag other than DETACH_PASID.
+/// - `EOPNOTSUPP` if there is a PASID, and the driver has no `pasid_detach_ioas`.
+/// - `EINVAL` if there is a PASID, and `argsz` is less than 12.
+/// - `EFAULT` if the PASID cannot be read.
+#[doc(alias = "vfio_df_ioctl_detach_pt")]
+#[inline(never)] // Keeps the code for requests that the driver handles short.
 pub(super) fn detach(device: &Device, arg: UserAddr) -> Result<isize> {
     const MANDATORY: usize = offset_of!(DetachIommufdPt, pasid);
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BIND_IOMMUFD: opens a device for the file of its node, with an iommufd behind it.
+//! BIND_IOMMUFD: opens a device for a file of its cdev and binds it to an iommufd.
 //!
-//! Contract section 3.5. Unlike C, a file that comes second does not touch the virtual machine that
-//! the device has from the first (contract row R-39).
+//! Locks, outer first: `binding` of the file, the group's for a moment, that of the device's set.
+//!
+//! Corresponds to `vfio_df_ioctl_bind_iommufd()` in `drivers/vfio/device_cdev.c`; contract 3.5.
+//!
+//! Deviation: a second file of an open device is refused before anything of KVM is touched. C
+//! replaces or drops the reference to the virtual machine that the first file took.
 
 use kernel::prelude::*;
 
@@ -26,14 +30,32 @@ use crate::{
     }, //
 };
 
-/// Answers the ioctl.
+/// Handles DEVICE_BIND_IOMMUFD. Sleeps.
 ///
 /// # Errors
 ///
-/// `EFAULT`, `EINVAL`, `E2BIG` as the request is; `EBUSY` if the file of the device's group is
-/// open; `EINVAL` if this file or another one is bound; what the driver says to the token; `EBADF`,
-/// `EBADFD` if the descriptor is none of an iommufd; what binding and opening returned.
-#[inline(never)] // Keeps the path of what is only passed on short.
+/// - `EFAULT` if `argsz` cannot be read.
+/// - `EINVAL` if `argsz` is less than 16.
+/// - `E2BIG` if it is more than 24, and a byte behind the first 24 is not zero.
+/// - `EFAULT` if the request cannot be read.
+/// - `EINVAL` if the file descriptor is negative, or there is a flag other than BIND_FLAG_TOKEN.
+/// - `EINVAL` if this file is bound already.
+/// - `EBUSY` if the file of the device's group is open.
+/// - `EMFILE` if there are too many bound files in the group to count.
+/// - `EINVAL` if there is a token, and the driver has no `match_token_uuid`.
+/// - `EFAULT` if the token cannot be read.
+/// - Any errno of the driver's `match_token_uuid`. vfio-pci: `EACCES` for a wrong or missing token,
+///   `EINVAL` for one that it does not expect.
+/// - `EBADF` if there is no such file descriptor.
+/// - `EBADFD` if the file is no iommufd.
+/// - `EINVAL` if another file of the device is bound.
+/// - `ENODEV` if the bus driver's module is being unloaded.
+/// - Any errno of the driver's `bind_iommufd`. The standard ones are at
+///   [`physical::bind`](crate::iommufd::physical::bind).
+/// - Any errno of the driver's `open_device`.
+/// - `EFAULT` if the device id cannot be written.
+#[doc(alias = "vfio_df_ioctl_bind_iommufd")]
+#[inline(never)] // Keeps the code for requests that the driver handles short.
 pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize> {
     let request = BindRequest::read(arg)?;
     let mut binding = file.binding.lock();
@@ -58,7 +80,15 @@ pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize> {
     Ok(0)
 }
 
-/// Whether the caller has proved that it may use the device, if the driver wants it to.
+/// Checks the token by which user space proves that it may use the device, with the driver's
+/// `match_token_uuid`. The lock of the device's set is held.
+///
+/// # Errors
+///
+/// - `EINVAL` if there is a token, and the driver has no `match_token_uuid`.
+/// - `EFAULT` if the token cannot be read.
+/// - Any errno of `match_token_uuid`.
+#[doc(alias = "vfio_df_check_token")]
 fn check_token(device: &Device, request: &BindRequest) -> Result {
     match request.token {
         Some(_) if !device.driver_wants_token() => Err(EINVAL),

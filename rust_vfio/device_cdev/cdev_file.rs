@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a file of a device's own node owns.
+//! The private data of a file of a cdev.
+//!
+//! Locks: `binding`, which BIND_IOMMUFD holds throughout, and the spinlock `kvm`.
 //!
 //! Corresponds to `struct vfio_device_file`, for files of `/dev/vfio/devices`.
 
@@ -31,15 +33,18 @@ use crate::{
     }, //
 };
 
-/// What a bound file owns.
+/// What a bound file owns in addition.
 pub(super) struct CdevBinding {
     pub(super) session: Session<IommufdBacking>,
-    /// Given back when the lock of the device's set is free.
+    /// Keeps the group's file from being opened. Dropped while the lock of the device's set is not
+    /// held, since it takes the group's.
     pub(super) blocked: Blocked,
 }
 
 impl CdevBinding {
-    /// Closes the device.
+    /// Closes the device and lets the group's file be opened again. Takes the lock of the device's
+    /// set, then the group's. Sleeps.
+    #[doc(alias = "vfio_df_unbind_iommufd")]
     pub(super) fn end(self, device: &Device) {
         let mut open = device.lock_set();
         self.session.end(&mut open);
@@ -49,22 +54,25 @@ impl CdevBinding {
     }
 }
 
-/// What a file of a node owns.
+/// The private data of a file of a cdev.
 #[pin_data]
+#[doc(alias = "vfio_device_file")]
 pub(crate) struct CdevFile {
     pub(super) device: Registered,
-    /// What BIND set up.
+    /// What BIND_IOMMUFD has set up; it stays until the file is released.
     #[pin]
     pub(super) binding: Mutex<Option<CdevBinding>>,
-    /// Whether `binding` is there to stay: from here on the file's user may reach the device. It
-    /// is written last by BIND and read without a lock.
+    /// Whether user space may use the device through the file. BIND_IOMMUFD sets it as the last
+    /// step; it is read without a lock. `access_granted` in C.
     granted: Atomic<bool>,
-    /// The virtual machine that KVM named; the device sees it when the file is bound.
+    /// The virtual machine that KVM named; BIND_IOMMUFD passes it to the device.
     #[pin]
     pub(super) kvm: SpinLock<KvmPtr>,
 }
 
 impl CdevFile {
+    /// Returns an initialiser of the data of a file that is not bound.
+    #[doc(alias = "vfio_allocate_device_file")]
     pub(super) fn new(device: Registered) -> impl PinInit<Self> {
         pin_init!(Self {
             device,
@@ -74,31 +82,32 @@ impl CdevFile {
         })
     }
 
-    /// The device, if the file is bound.
+    /// Returns the device, which is open. Takes no lock.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is not.
+    /// `EINVAL` if the file is not bound.
     pub(super) fn granted(&self) -> Result<&Device> {
-        // Whoever sees the flag sees the open device.
+        // Pairs with the store in `grant`: what BIND_IOMMUFD has set up is visible here.
         match self.granted.load(Acquire) {
             true => Ok(&self.device),
             false => Err(EINVAL),
         }
     }
 
-    /// Lets the file's user reach the device, which is open.
+    /// Gives user space access to the device, which is open.
     pub(super) fn grant(&self) {
         self.granted.store(true, Release);
     }
 
-    /// Names the virtual machine, which the device sees if the file is bound from now on. Does not
-    /// sleep.
+    /// Sets the virtual machine, which the device gets if the file is bound afterwards. Takes the
+    /// spinlock `kvm`; does not sleep.
+    #[doc(alias = "vfio_device_file_set_kvm")]
     pub(crate) fn set_kvm(&self, kvm: KvmPtr) {
         *self.kvm.lock() = kvm;
     }
 
-    /// Whether the IOMMU makes the device's DMA coherent, whatever the device asks for.
+    /// Returns whether the IOMMU can enforce cache coherency of the device's DMA.
     pub(crate) fn is_enforced_coherent(&self) -> bool {
         self.device.iommu_capable(IommuCap::EnforceCacheCoherency)
     }
