@@ -112,8 +112,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// - `EPERM` if the container has groups with an IOMMU and this one is without, or the other way
-    ///   round.
+    /// - `EPERM` if the container has groups with an IOMMU and this one is without, or the other
+    ///   way round.
     /// - For a group with an IOMMU, as its DMA is claimed: `EPERM` if a kernel driver uses a device
     ///   of the group, or another container or iommufd owns it; `EBUSY` if a domain other than the
     ///   default one is attached to the group or to a PASID of its devices; any errno of the IOMMU
@@ -176,8 +176,8 @@ impl Container {
         self.state.read().backend.clone().ok_or(EINVAL)
     }
 
-    /// Handles CHECK_EXTENSION: asks the chosen backend, or all that could be chosen. The container's
-    /// lock is held for reading.
+    /// Handles CHECK_EXTENSION: asks the chosen backend, or all that could be chosen. The
+    /// container's lock is held for reading.
     ///
     /// # Errors
     ///
@@ -202,8 +202,8 @@ impl Container {
         self.backend()?.ioctl(cmd, arg)
     }
 
-    /// Handles SET_IOMMU: chooses the first backend that takes the IOMMU type `arg`, and attaches all
-    /// groups to it. The container's lock and the registry of backends are held. Sleeps.
+    /// Handles SET_IOMMU: chooses the first backend that takes the IOMMU type `arg`, and attaches
+    /// all groups to it. The container's lock and the registry of backends are held. Sleeps.
     ///
     /// # Errors
     ///

@@ -44,8 +44,8 @@ mod enabled {
     #[doc(alias = "vfio_debugfs_create_root")]
     pub(crate) fn create_root() -> Root {
         let root = TopDir::new(c"vfio");
-        // SAFETY: The module drops `root` when it is unloaded. Only `add_device` uses the handle, for
-        // a device that is registered, and none is by then: its driver's module uses this one.
+        // SAFETY: The module drops `root` when it is unloaded. Only `add_device` uses the handle,
+        // for a device that is registered, and none is by then: its driver's module uses this one.
         ROOT.populate(unsafe { root.handle() });
         root
     }
@@ -64,7 +64,8 @@ mod enabled {
         }
     }
 
-    /// Removes the directory of a device that is being unregistered. Sleeps until no reader is left.
+    /// Removes the directory of a device that is being unregistered. Sleeps until no reader is
+    /// left.
     #[doc(alias = "vfio_device_debugfs_exit")]
     pub(crate) fn remove_device(device: &Device) {
         device.remove_debug_dir();

@@ -105,8 +105,8 @@ impl FileOps for CdevFile {
     /// - `ENOMEM`.
     #[doc(alias = "vfio_device_fops_cdev_open")]
     fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<Self::Ptr> {
-        // SAFETY: `FOPS` is the table of cdevs only: `cdev_of` returns it for `Device::publish`, which makes
-        // the character device that `inode` leads to.
+        // SAFETY: `FOPS` is the table of cdevs only: `cdev_of` returns it for `Device::publish`,
+        // which makes the character device that `inode` leads to.
         let device = unsafe { Device::of_cdev(inode) };
         let device = Registered::get(device).ok_or(ENODEV)?;
         if group::is_noiommu(&device) && !task::capable_rawio() {

@@ -139,8 +139,8 @@ pub(crate) mod physical {
     /// - `ENOMEM`.
     /// - `EINVAL` if the DMA of the device is not cache-coherent.
     /// - `ENODEV` if the device is in no IOMMU group.
-    /// - `EPERM` if its interrupts are not isolated and iommufd's parameter `allow_unsafe_interrupts`
-    ///   is off.
+    /// - `EPERM` if its interrupts are not isolated and iommufd's parameter
+    ///   `allow_unsafe_interrupts` is off.
     /// - `EPERM` if a kernel driver or another owner uses the DMA of the group.
     /// - `EBUSY` if another domain is attached to the group.
     #[doc(alias = "vfio_iommufd_physical_bind")]
@@ -195,8 +195,8 @@ pub(crate) mod physical {
         Ok(())
     }
 
-    /// Detaches what is attached, if anything is; undoes [`attach`]. The standard `detach_ioas` of a
-    /// device with DMA of its own. The lock of the device's set is held. Sleeps.
+    /// Detaches what is attached, if anything is; undoes [`attach`]. The standard `detach_ioas` of
+    /// a device with DMA of its own. The lock of the device's set is held. Sleeps.
     #[doc(alias = "vfio_iommufd_physical_detach_ioas")]
     pub(crate) fn detach(device: &Device) {
         if let Some(bound) = bound(device).filter(|_| device.is_iommufd_attached()) {

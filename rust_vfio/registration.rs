@@ -50,8 +50,8 @@ const REQUEST_INTERVAL_MS: u32 = 10_000;
 ///
 /// # Errors
 ///
-/// - `EINVAL` (and a warning) if the kernel has iommufd, and the driver lacks one of `bind_iommufd`,
-///   `unbind_iommufd`, `attach_ioas` and `detach_ioas`.
+/// - `EINVAL` (and a warning) if the kernel has iommufd, and the driver lacks one of
+///   `bind_iommufd`, `unbind_iommufd`, `attach_ioas` and `detach_ioas`.
 /// - `ENOMEM`.
 /// - `EINVAL` if the device is not emulated and in no IOMMU group, and the parameter
 ///   `enable_unsafe_noiommu_mode` is off.

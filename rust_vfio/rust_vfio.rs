@@ -7,34 +7,37 @@
 //!
 //! # Lock order
 //!
-//! Outer locks first; what is indented can be taken while the line above it is held. Any line
-//! may be left out on the way in: `group.state`, for one, is also taken directly under
+//! Outer locks first. What is indented can be taken while the lines above it that are indented
+//! less are held; any of them may be left out. So `group.state` is also taken directly under
 //! `cdev_file.binding`, and `group.devices` directly under `REGISTRY`. (Contract 2.2 has the locks
 //! of the C module.)
 //!
 //! ```text
-//! group::registry::REGISTRY       mutex: all groups; held while a group's device node comes or goes
-//! cdev_file.binding               mutex: held by BIND_IOMMUFD throughout; never with REGISTRY
-//!   group.state                   mutex: attachment, users and sessions of a group
-//!     lock of the device set      mutex, a member of C's vfio_device_set: drivers take it too; their
-//!                                 callbacks that open, close, bind and attach run under it
-//!       container.state           rwsem: groups and backend of a container
-//!         backend::DRIVERS        mutex: the registered backends
-//!           locks of the backend
+//! group::registry::REGISTRY     mutex: all groups; held while a group's device node comes or goes
+//! cdev_file.binding             mutex: BIND_IOMMUFD holds it throughout; never with REGISTRY
+//!   group.state                 mutex: attachment, users and sessions of a group
+//!     lock of a device set      mutex, a member of C's vfio_device_set; drivers take it too; their
+//!                               callbacks that open, close, bind and attach run under it
+//!       container.state         rwsem: groups and backend of a container
+//!         backend::DRIVERS      mutex: the registered backends
+//!           locks of the backend and of the IOMMU core
 //!       locks of iommufd
-//!       locks of KVM              where the last reference to a virtual machine is dropped
-//!         group.devices           mutex: list of a group's devices; `match` of drivers runs under it
-//!         group.kvm               spinlock
-//!         cdev_file.kvm           spinlock
-//!       group.active              spinlock; also taken under locks of drivers
-//!       mmap_lock                 page faults of copies in BIND_IOMMUFD and ATTACH_IOMMUFD_PT
+//!       locks of KVM            the last reference to a virtual machine may be dropped here
+//!         group.devices         mutex: the devices of a group; `match` of drivers runs under it
+//!         group.kvm             spinlock
+//!         cdev_file.kvm         spinlock
+//!       group.active            spinlock; also taken under locks of drivers
+//!       mmap_lock               page faults of copies in BIND_IOMMUFD and ATTACH_IOMMUFD_PT
 //!
-//! views::set_table::SETS          mutex: the table of device sets; no other lock is taken under it
+//! views::set_table::SETS        mutex: the table of device sets; no other lock is taken under it
 //!
 //! lock of an eventfd's wait queue
-//!   virqfd::SLOTS                 spinlock, interrupts off
+//!   virqfd::SLOTS               spinlock, interrupts off
 //!     locks of work queues
 //! ```
+//!
+//! A device is freed under the lock of its set and then `SETS`, so the last reference to it must
+//! not be dropped while the lock of a set is held.
 //!
 //! No lock is held while a driver handles read, write, ioctl, mmap or a feature, nor while a
 //! backend handles an ioctl, except CHECK_EXTENSION (`container.state` for reading, and

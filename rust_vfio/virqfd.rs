@@ -86,9 +86,9 @@ impl Events for Teardown {
     /// queue is held.
     fn hung_up(virqfd: &Virqfd) {
         let mut slots = SLOTS.lock();
-        // If the driver has disabled the slot already, the virqfd is not in it any more. It is still
-        // valid then: teardown takes the lock of the wait queue, which is held here, to remove the
-        // virqfd from the queue.
+        // If the driver has disabled the slot already, the virqfd is not in it any more. It is
+        // still valid then: teardown takes the lock of the wait queue, which is held here, to
+        // remove the virqfd from the queue.
         if let Some(slot) = virqfd.slot_in(&slots) {
             if let Some(queue) = CLEANUP.copy() {
                 slots.shut_down(slot, queue);

@@ -129,9 +129,9 @@ impl Backend {
     ///   reserved for the group.
     /// - `EPERM` if the interrupts of the group are not isolated and the parameter
     ///   `allow_unsafe_interrupts` of type1 is off.
-    /// - Any errno of mapping in the new domain what is mapped in the container. If the group is the
-    ///   first that needs the memory pinned, also those of pinning: `ENOMEM`, `EFAULT`, `ENODEV` if
-    ///   the process of a mapping is gone.
+    /// - Any errno of mapping in the new domain what is mapped in the container. If the group is
+    ///   the first that needs the memory pinned, also those of pinning: `ENOMEM`, `EFAULT`,
+    ///   `ENODEV` if the process of a mapping is gone.
     pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result {
         match self {
             Self::Driver(state) => state.attach_group(group, kind),

@@ -61,8 +61,8 @@ impl CapBuffer {
         Ok(())
     }
 
-    /// Makes the links of the finished chain count from `by` bytes in front of it. Warns unless `by`
-    /// is a multiple of 8, since capabilities would not be aligned then.
+    /// Makes the links of the finished chain count from `by` bytes in front of it. Warns unless
+    /// `by` is a multiple of 8, since capabilities would not be aligned then.
     #[doc(alias = "vfio_info_cap_shift")]
     pub(crate) fn shift(&mut self, by: usize) {
         kernel::warn_on!(by % caps::ALIGN != 0);

@@ -76,7 +76,8 @@ impl<B: Backing> Session<B> {
             return Err(EINVAL);
         }
         let device = state.device();
-        // The device counts as open from here on, because its driver may pin pages in `open_device`.
+        // The device counts as open from here on, because its driver may pin pages in
+        // `open_device`.
         state.set_open_count(1);
         kvm::attach(device, &kvm.lock());
         Self::open(device, back).inspect_err(|_| {

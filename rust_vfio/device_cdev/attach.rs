@@ -43,8 +43,8 @@ enum Space {
 }
 
 impl Space {
-    /// Attaches what has the id `*pt`, and sets `*pt` to the page table that is used. The lock of the
-    /// device's set is held.
+    /// Attaches what has the id `*pt`, and sets `*pt` to the page table that is used. The lock of
+    /// the device's set is held.
     fn attach(self, device: &Device, pt: &mut u32) -> Result {
         match self {
             Self::Device => device.driver_attach(pt),

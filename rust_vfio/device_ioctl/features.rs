@@ -31,8 +31,8 @@ use crate::{
 /// - `EINVAL` if `argsz` is less than the 8 bytes of the header.
 /// - `EINVAL` if there is an unknown flag, or the flags ask to read and to write at once.
 /// - For a feature of migration, those of its function, which begin with `ENOTTY` if the device
-///   lacks the feature and `EINVAL` if it does not allow the operation. VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
-///   says `EINVAL` in both cases.
+///   lacks the feature and `EINVAL` if it does not allow the operation.
+///   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 says `EINVAL` in both cases.
 /// - `ENOTTY` for any other feature if the driver has no `device_feature`.
 /// - Any errno of the driver's `device_feature`.
 #[doc(alias = "vfio_ioctl_device_feature")]

@@ -63,8 +63,8 @@ impl Attachment {
     /// - `EINVAL` if the group is without IOMMU, and the iommufd has an address space for users of
     ///   containers.
     /// - `ENOMEM`.
-    /// - `EINVAL` if the group has an IOMMU, real or emulated, and a group without IOMMU was put into
-    ///   the iommufd before.
+    /// - `EINVAL` if the group has an IOMMU, real or emulated, and a group without IOMMU was put
+    ///   into the iommufd before.
     ///
     /// Otherwise `EBADFD`.
     pub(super) fn new(file: &File, kind: GroupType, identity: &IommuGroup) -> Result<Self> {

@@ -60,8 +60,8 @@ use crate::{
 pub(super) static FOPS: FopsTable<Group> = FopsTable::new();
 
 impl GroupData {
-    /// Handles GROUP_GET_STATUS: tells user space whether the group is in a container or an iommufd,
-    /// and whether it could be. Takes the group's lock.
+    /// Handles GROUP_GET_STATUS: tells user space whether the group is in a container or an
+    /// iommufd, and whether it could be. Takes the group's lock.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl GroupData {
     }
 
     /// Handles GROUP_SET_CONTAINER: puts the group into the container or iommufd whose file
-    /// descriptor is at the user address `arg`. Takes the group's lock, and under it the container's.
-    /// Sleeps.
+    /// descriptor is at the user address `arg`. Takes the group's lock, and under it the
+    /// container's. Sleeps.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ impl GroupData {
     /// If the file is a container:
     ///
     /// - `EPERM` if the group is without IOMMU and the calling task lacks `CAP_SYS_RAWIO`.
-    /// - `EPERM` if the container has groups with an IOMMU and this one is without, or the other way
-    ///   round.
+    /// - `EPERM` if the container has groups with an IOMMU and this one is without, or the other
+    ///   way round.
     /// - `EPERM` if a kernel driver uses a device of the group, or if another container, an iommufd
     ///   or another owner has claimed its DMA.
     /// - `EBUSY` if a domain other than the default one is attached to the group, or to a PASID of
@@ -234,8 +234,8 @@ impl FileOps for Group {
     /// - `EBUSY` if the file is open already, or the cdev of a device of the group is bound.
     #[doc(alias = "vfio_group_fops_open")]
     fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<ARef<Group>> {
-        // SAFETY: `FOPS` is the table of groups only: `registry.rs` passes it to `Group::new`, which
-        // makes the character device that `inode` leads to.
+        // SAFETY: `FOPS` is the table of groups only: `registry.rs` passes it to `Group::new`,
+        // which makes the character device that `inode` leads to.
         let group = unsafe { Group::from_inode(inode) };
         let mut state = group.state.lock();
         state.identity()?;

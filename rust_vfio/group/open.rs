@@ -140,8 +140,8 @@ impl Group {
         }
     }
 
-    /// Gives a device that is being opened access to memory through `attachment`, which the group is
-    /// in. Both locks are held; takes that of a container for reading. Sleeps.
+    /// Gives a device that is being opened access to memory through `attachment`, which the group
+    /// is in. Both locks are held; takes that of a container for reading. Sleeps.
     ///
     /// # Errors
     ///

@@ -298,8 +298,8 @@ impl GroupData {
 pub(crate) fn link(device: &Device) {
     if let Some(group) = Group::of(device) {
         // SAFETY: `registration::register` calls this once for each registration, as its last step
-        // but one, so the device is on no list. `registration::unregister` begins with `unlink`, and
-        // the driver keeps the device until that returns.
+        // but one, so the device is on no list. `registration::unregister` begins with `unlink`,
+        // and the driver keeps the device until that returns.
         unsafe {
             group
                 .devices

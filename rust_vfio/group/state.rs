@@ -121,16 +121,16 @@ impl GroupState {
         self.identity.as_ref().ok_or(ENODEV)
     }
 
-    /// Takes the group out of its container or iommufd, if it is in one. Takes the container's lock;
-    /// sleeps. Warns if a device is open through a container.
+    /// Takes the group out of its container or iommufd, if it is in one. Takes the container's
+    /// lock; sleeps. Warns if a device is open through a container.
     pub(super) fn detach(&mut self) {
         kernel::warn_on!(self.sessions.need_container());
         self.attachment = None;
     }
 
-    /// Removes and returns the IOMMU group, because the last device has left, and detaches the group
-    /// from its container. It stays in an iommufd, which does not use the IOMMU group. Takes the
-    /// container's lock; sleeps.
+    /// Removes and returns the IOMMU group, because the last device has left, and detaches the
+    /// group from its container. It stays in an iommufd, which does not use the IOMMU group. Takes
+    /// the container's lock; sleeps.
     pub(super) fn lose_identity(&mut self) -> Option<IommuGroup> {
         if self
             .attachment
@@ -181,8 +181,8 @@ impl GroupData {
         *self.kvm.lock() = kvm;
     }
 
-    /// Returns whether the IOMMU can enforce cache coherency of the DMA of every device in the group.
-    /// Takes the lock of the list of devices; KVM calls this.
+    /// Returns whether the IOMMU can enforce cache coherency of the DMA of every device in the
+    /// group. Takes the lock of the list of devices; KVM calls this.
     #[doc(alias = "vfio_group_enforced_coherent")]
     pub(crate) fn is_enforced_coherent(&self) -> bool {
         let incoherent = |device: &Device| {
@@ -195,9 +195,9 @@ impl GroupData {
 impl Group {
     /// Returns the group of a device, from its registration until it is unregistered.
     pub(crate) fn of(device: &Device) -> Option<&Self> {
-        // SAFETY: The pointer is null, or `join` set it to a group in the registry, whose entry holds
-        // a reference while it counts the device. `leave` clears the pointer before it gives up that
-        // count, and by its safety requirements nobody uses the result any more.
+        // SAFETY: The pointer is null, or `join` set it to a group in the registry, whose entry
+        // holds a reference while it counts the device. `leave` clears the pointer before it gives
+        // up that count, and by its safety requirements nobody uses the result any more.
         unsafe { device.group_ptr().cast::<Self>().as_ref() }
     }
 }

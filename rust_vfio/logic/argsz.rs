@@ -2,19 +2,19 @@
 
 //! The rule for `argsz`, the first field of every structure of the user ABI.
 //!
-//! It says how many bytes the caller set aside, which lets structures grow: a kernel wants at least
-//! the fields that the oldest layout had and treats everything behind them as optional. There is no
-//! upper limit.
+//! It says how many bytes user space has reserved for the structure and what follows it. So
+//! structures can grow: the fields of the oldest layout are mandatory, everything behind them is
+//! optional. There is no upper limit.
 
-/// The caller set aside less than the mandatory fields.
+/// `argsz` is less than the mandatory fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooShort;
 
-/// How many bytes the caller has behind the first `mandatory` ones.
+/// Returns the number of bytes behind the first `mandatory` ones.
 ///
 /// # Errors
 ///
-/// [`TooShort`] if there are not even those.
+/// [`TooShort`] if `argsz` is less than `mandatory`.
 pub fn behind(argsz: u32, mandatory: u32) -> Result<u32, TooShort> {
     argsz.checked_sub(mandatory).ok_or(TooShort)
 }

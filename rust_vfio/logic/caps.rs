@@ -2,33 +2,34 @@
 
 //! The layout of capability chains.
 //!
-//! An ioctl that describes something may hand out more than its structure has room for: a chain of
-//! capabilities behind it. Each begins with a header of 8 bytes (id, version, offset of the next
-//! one, 0 at the end) at a multiple of 8. While a chain is built, offsets count from its first
-//! byte; what user space gets counts from the structure in front, so they are shifted at the end.
+//! The structure that an ioctl returns can be followed by a chain of capabilities. Each begins with
+//! a header of 8 bytes (id, version, offset of the next one or 0) at a multiple of 8. While a
+//! chain is built, offsets count from its first byte. User space gets offsets that count from the
+//! structure in front of it, so they are shifted at the end.
 //!
-//! The functions work on the bytes of the chain. Drivers in C build on the same bytes, so nothing
-//! here relies on their being well-formed.
+//! The functions work on the bytes of the chain. Drivers in C change the same bytes, so nothing
+//! here relies on the links.
 //!
-//! C file: `vfio_main.c`.
+//! Corresponds to `vfio_info_cap_add()` and `vfio_info_cap_shift()` in
+//! `drivers/vfio/vfio_main.c`; contract 4.3.
 
-/// Headers start at multiples of this.
+/// The alignment of headers, in bytes.
 pub const ALIGN: usize = 8;
-/// The size of a header.
+/// The size of a header, in bytes.
 pub const HEADER: usize = 8;
 
-/// Where the offset of the next capability is in a header.
+/// The offset in a header of the link to the next capability, in bytes.
 const NEXT: usize = 4;
 
-/// The chain does not hold together, or would not after the change.
+/// A chain whose links are wrong, or would be after the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// The number of bytes that a capability of `size` bytes, header included, takes.
+/// Returns the number of bytes that a capability of `size` bytes, header included, takes.
 ///
 /// # Errors
 ///
-/// [`Malformed`] if it has no room for a header or exceeds the address space.
+/// [`Malformed`] if `size` is less than a header, or the result overflows.
 pub fn padded(size: usize) -> Result<usize, Malformed> {
     if size < HEADER {
         return Err(Malformed);
@@ -36,8 +37,8 @@ pub fn padded(size: usize) -> Result<usize, Malformed> {
     size.checked_next_multiple_of(ALIGN).ok_or(Malformed)
 }
 
-/// Makes the bytes of `chain` from `at` on its last capability. They are zero, apart from what
-/// this writes: the header, and the link in the capability that was last.
+/// Makes the bytes of `chain` from offset `at` on the last capability: writes a header there, and
+/// links the capability that was last to it. The other bytes stay as they are.
 ///
 /// # Errors
 ///
@@ -61,7 +62,7 @@ pub fn append(chain: &mut [u8], at: usize, id: u16, version: u16) -> Result<(), 
     }
 }
 
-/// Makes all links count from `by` bytes in front of the chain.
+/// Adds `by` to all links, so that they count from `by` bytes in front of the chain.
 ///
 /// # Errors
 ///
@@ -77,7 +78,7 @@ pub fn shift(chain: &mut [u8], by: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Where the last capability of a chain starts.
+/// Returns the offset of the last capability of a chain.
 fn last(chain: &[u8]) -> Result<usize, Malformed> {
     let mut at = 0;
     while let Some(next) = next(chain, at)? {
@@ -86,8 +87,11 @@ fn last(chain: &[u8]) -> Result<usize, Malformed> {
     Ok(at)
 }
 
-/// Where the capability after the one at `at` starts. Links only lead forward, so that following
-/// them comes to an end.
+/// Returns the offset of the capability after the one at `at`, if there is one.
+///
+/// # Errors
+///
+/// [`Malformed`] for a link that leads backwards or to itself, so that a walk always ends.
 fn next(chain: &[u8], at: usize) -> Result<Option<u32>, Malformed> {
     let from = at.checked_add(NEXT).ok_or(Malformed)?;
     let bytes = chain.get(from..).and_then(<[u8]>::first_chunk);
@@ -98,6 +102,7 @@ fn next(chain: &[u8], at: usize) -> Result<Option<u32>, Malformed> {
     }
 }
 
+/// Links the capability at `at` to the one at `next`.
 fn set_next(chain: &mut [u8], at: usize, next: u32) -> Result<(), Malformed> {
     let from = at.checked_add(NEXT).ok_or(Malformed)?;
     let bytes = chain.get_mut(from..).and_then(<[u8]>::first_chunk_mut);

@@ -1,49 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Merging ranges until few enough are left.
+//! Merging of ranges of addresses until few enough are left.
 //!
-//! A device can log DMA to a limited number of ranges. When user space asks for more, neighbours
-//! are merged, always the two with the smallest gap between them, so that as little as possible is
-//! logged that nobody asked for.
+//! A device can log DMA to a limited number of ranges. If user space asks for more, neighbours are
+//! merged, always the two with the smallest gap between them, so that the device logs as few
+//! addresses as possible beyond those that were asked for.
 //!
-//! The ranges live in a structure of the caller ([`Ranges`]): a C interval tree in the kernel.
+//! The ranges are in a structure of the caller ([`Ranges`]): a C interval tree in the kernel.
 //!
-//! C file: `vfio_main.c`.
+//! Corresponds to `vfio_combine_iova_ranges()` in `drivers/vfio/vfio_main.c`; contract 5.7.
 
-/// Disjoint ranges in ascending order.
+/// Disjoint ranges of addresses in ascending order.
 pub trait Ranges {
-    /// Names one range for as long as it exists.
+    /// What names one range for as long as it exists.
     type Id: Copy;
 
-    /// The lowest range.
+    /// Returns the lowest range.
     fn first(&self) -> Option<Self::Id>;
 
-    /// The range after `id`.
+    /// Returns the range after `id`.
     fn next(&self, id: Self::Id) -> Option<Self::Id>;
 
-    /// The first and the last address of `id`.
+    /// Returns the first and the last address of `id`, both inclusive.
     fn bounds(&self, id: Self::Id) -> (usize, usize);
 
-    /// Makes `left` reach to the end of `right`, the range after it, which ceases to exist.
+    /// Extends `left` to the end of `right`, the range after it, and removes `right`.
     fn merge(&mut self, left: Self::Id, right: Self::Id);
 }
 
-/// There is nothing left to merge, although too many ranges are said to exist.
+/// Fewer ranges than the caller has said, so that none are left to merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NothingLeft;
 
 /// Merges ranges until only `wanted` of `count` are left.
 ///
-/// Of several smallest gaps the lowest goes first. `wanted` should not be 0: all ranges become one
-/// and then there is nothing left.
+/// Of several equally small gaps the one with the lowest address is closed first. `wanted` should
+/// not be 0: all ranges become one, and the result is an error.
 ///
 /// # Errors
 ///
-/// [`NothingLeft`] if there were fewer ranges than `count` says, or `wanted` is 1 and there is
-/// none.
+/// [`NothingLeft`] if there are fewer ranges than `count`, or if `wanted` is 1 and there is none.
+/// Ranges may have been merged then.
 pub fn combine<R: Ranges>(ranges: &mut R, count: u32, wanted: u32) -> Result<(), NothingLeft> {
     if wanted == 1 {
-        // Whatever the gaps are, it all ends up in the first one.
+        // The result is the same for all gaps, and this takes one walk.
         let first = ranges.first().ok_or(NothingLeft)?;
         while let Some(next) = ranges.next(first) {
             ranges.merge(first, next);
@@ -57,7 +57,8 @@ pub fn combine<R: Ranges>(ranges: &mut R, count: u32, wanted: u32) -> Result<(),
     Ok(())
 }
 
-/// The two neighbours with the smallest gap.
+/// Returns the two neighbours with the smallest gap between them, or none if there is at most one
+/// range.
 fn closest<R: Ranges>(ranges: &R) -> Option<(R::Id, R::Id)> {
     let mut best = None;
     let mut left = ranges.first()?;

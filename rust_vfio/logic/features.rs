@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The envelope of VFIO_DEVICE_FEATURE: which feature, read or write, or just a question.
+//! The header of VFIO_DEVICE_FEATURE: which feature is read, written or probed.
 //!
-//! The flags word holds the number of the feature in its lower half and the operation above. A
-//! probe asks whether a feature can be read or written (or both, or exists at all) and has no
-//! effect. Without a probe it is exactly one of the two.
+//! The flags word has the number of the feature in its lower half and the operation above it. A
+//! probe asks whether a feature can be read, written, or both, or exists at all, and has no effect.
+//! A request that is no probe either reads or writes.
 //!
-//! C file: `vfio_main.c`; C header: `include/linux/vfio.h`.
+//! Corresponds to the checks in `vfio_ioctl_device_feature()` (`drivers/vfio/vfio_main.c`) and to
+//! `vfio_check_feature()` (`include/linux/vfio.h`); contract 5.5.
 
 /// The bits that hold the number of the feature.
 const INDEX: u32 = 0xffff;
@@ -14,21 +15,21 @@ const GET: u32 = 1 << 16;
 const SET: u32 = 1 << 17;
 const PROBE: u32 = 1 << 18;
 
-/// The size of the header, which the data follows.
+/// The size of the header, which the data follows, in bytes.
 pub const HEADER: u32 = 8;
 
-/// The request makes no sense, or not for this feature.
+/// A request that is invalid, or that the feature does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidFeature;
 
-/// What a feature allows.
+/// The operations that a feature allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupportedOps {
-    /// It can be read.
+    /// Reading.
     Get,
-    /// It can be written.
+    /// Writing.
     Set,
-    /// Both.
+    /// Reading and writing.
     GetOrSet,
 }
 
@@ -42,18 +43,18 @@ impl SupportedOps {
     }
 }
 
-/// What to do with a feature.
+/// The operation that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Nothing: it was a question, and the answer is yes.
+    /// None: the request is a probe, and the feature allows what it asks about.
     Nothing,
-    /// Read it.
+    /// Reading.
     Get,
-    /// Write it.
+    /// Writing.
     Set,
 }
 
-/// The flags word of a request that makes sense in itself.
+/// The flags word of a request, checked as far as that is possible without the feature.
 ///
 /// # Invariants
 ///
@@ -62,37 +63,41 @@ pub enum Operation {
 pub struct Request(u32);
 
 impl Request {
-    /// Takes a flags word apart.
+    /// Checks a flags word.
     ///
     /// # Errors
     ///
-    /// [`InvalidFeature`] for an unknown bit, or two operations at once.
+    /// [`InvalidFeature`] for an unknown bit, or for reading and writing at once without a probe.
     pub fn parse(flags: u32) -> Result<Self, InvalidFeature> {
         let known = flags & !(INDEX | GET | SET | PROBE) == 0;
         let both = flags & (GET | SET | PROBE) == GET | SET;
-        // INVARIANT: Checked here.
+        // INVARIANT: `known` and `both` are the two conditions.
         (known && !both)
             .then_some(Self(flags))
             .ok_or(InvalidFeature)
     }
 
-    /// The number of the feature.
+    /// Returns the number of the feature.
     pub const fn index(self) -> u32 {
         self.0 & INDEX
     }
 
-    /// The whole word, as drivers want it.
+    /// Returns the whole word, for drivers.
     pub const fn flags(self) -> u32 {
         self.0
     }
 
-    /// Decides what to do with a feature that allows `access` and has `needed` bytes of data, of
-    /// which the caller brought `len`.
+    /// Returns what to do with a feature that allows `access` and has `needed` bytes of data, for a
+    /// request with `len` bytes of data.
     ///
     /// # Errors
     ///
-    /// [`InvalidFeature`] if the feature does not allow it, if nothing was asked for, or if the data is
-    /// too short. A question is not about the data.
+    /// [`InvalidFeature`]
+    ///
+    /// - if the feature does not allow an operation that the request asks for or about;
+    /// - if the request is no probe and asks for no operation;
+    /// - if it is no probe and `len` is less than `needed`.
+    #[doc(alias = "vfio_check_feature")]
     pub fn check(
         self,
         access: SupportedOps,

@@ -2,16 +2,16 @@
 
 //! The migration state machine: which single step leads from one state towards another.
 //!
-//! A driver asks for the next step, takes it, and asks again until it has arrived. Devices differ
-//! in which states they have; a step that would lead to a state the device lacks is replaced by
-//! the step after it, so a driver only ever sees the arcs between states it declared.
+//! A driver asks for the next step, takes it, and asks again until the device is in the wanted
+//! state. Devices differ in which states they have. A step to a state that the device lacks is
+//! replaced by the step after it, so a driver sees only steps between states that it has declared.
 //!
-//! Two states stand apart. [`MigrationState::Error`] can be entered by a driver that failed, but never be
-//! asked for, and only a device reset leaves it. And once a device stopped to hand out its state
-//! ([`MigrationState::StopCopy`]) it cannot go back to pre-copying, because what it has handed out is final.
+//! Two states are special. A driver enters [`MigrationState::Error`] by itself when it fails; user
+//! space cannot ask for it, and only a reset of the device leaves it. From
+//! [`MigrationState::StopCopy`] no path leads to the pre-copy states, because the data that the
+//! saving file has returned by then is final.
 //!
-//! C file: `vfio_main.c`. Deviation: a driver that is in the error state and asks for a step gets
-//! a plain refusal, not a kernel warning, since user space can cause that at will.
+//! Corresponds to `vfio_mig_get_next_state()` in `drivers/vfio/vfio_main.c`; contract 5.1 to 5.4.
 
 /// A migration state, with the number it has in the user ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub enum MigrationState {
     Stop = 1,
     /// Normal operation.
     Running = 2,
-    /// Stopped, and the saving file hands out the final state.
+    /// Stopped, and the saving file returns the final data of the device.
     StopCopy = 3,
-    /// Stopped, and the resuming file takes in a state.
+    /// Stopped, and the resuming file accepts data for the device.
     Resuming = 4,
     /// Running, but without starting DMA to other devices.
     RunningP2p = 5,
-    /// Running, while the saving file hands out state ahead of time.
+    /// Running, and the saving file returns data in advance.
     PreCopy = 6,
     /// [`MigrationState::PreCopy`] and [`MigrationState::RunningP2p`] at once.
     PreCopyP2p = 7,
@@ -48,7 +48,7 @@ impl MigrationState {
         Self::PreCopyP2p,
     ];
 
-    /// The state with number `raw`, if there is one.
+    /// Returns the state with the number `raw`, if there is one.
     pub fn from_raw(raw: u32) -> Option<Self> {
         let index = usize::try_from(raw).ok()?;
         Self::ALL.get(index).copied()
@@ -60,30 +60,30 @@ impl MigrationState {
 pub struct Abilities(u32);
 
 impl Abilities {
-    /// Stop, hand out the state, take it in. Nothing works without it.
+    /// The states of saving and resuming while the device is stopped. Nothing works without it.
     pub const STOP_COPY: Self = Self(1 << 0);
-    /// Can be kept from starting DMA to other devices while it runs.
+    /// The states in which the device runs without starting DMA to other devices.
     pub const P2P: Self = Self(1 << 1);
-    /// Can hand out state while it runs.
+    /// The states in which the saving file returns data while the device runs.
     pub const PRE_COPY: Self = Self(1 << 2);
 
-    /// The set with the bits of `flags`.
+    /// Returns the set with the bits of `flags`.
     pub const fn from_raw(flags: u32) -> Self {
         Self(flags)
     }
 
-    /// Whether every ability of `other` is in this set too.
+    /// Returns whether every ability of `other` is in this set too.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// The abilities that are in this set, in `other`, or in both.
+    /// Returns the abilities that are in this set, in `other`, or in both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether a device with these abilities has `state`.
+    /// Returns whether user space can ask a device with these abilities for `state`.
     pub const fn has(self, state: MigrationState) -> bool {
         let needed = match state {
             MigrationState::Error => return false,
@@ -99,27 +99,28 @@ impl Abilities {
     }
 }
 
-/// Why there is no next step.
+/// The reason why there is no next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArcRefusal {
-    /// The device says it is in a state that it does not have: a bug of its driver.
+    /// A current state that the device does not have: a bug of its driver.
     ImpossibleCurrent,
-    /// The device is in [`MigrationState::Error`], which only a reset leaves.
+    /// The current state [`MigrationState::Error`], which only a reset leaves.
     InError,
-    /// The device does not have the wanted state, or nobody may ask for it.
+    /// A wanted state that the device does not have, or that nobody may ask for.
     UnknownTarget,
-    /// Both states exist, but no path leads from one to the other.
+    /// Two states that the device has, without a path from one to the other.
     NoPath,
 }
 
-/// The first step from `current` to `wanted` on a device that has `abilities`.
+/// Returns the first step from `current` to `wanted` on a device that has `abilities`.
 ///
-/// Both states are numbers of the user ABI and may be anything. A device that already is where it
-/// wants to be stays there.
+/// Both states are numbers of the user ABI; any number may be passed. If they are equal, the result
+/// is the same state.
 ///
 /// # Errors
 ///
-/// A [`ArcRefusal`]; the current state is checked before the wanted one.
+/// An [`ArcRefusal`], of which the first two are about `current` and checked before the others.
+#[doc(alias = "vfio_mig_get_next_state")]
 pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<MigrationState, ArcRefusal> {
     let current = match MigrationState::from_raw(current) {
         Some(MigrationState::Error) => return Err(ArcRefusal::InError),
@@ -131,7 +132,7 @@ pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<Migration
         _ => return Err(ArcRefusal::UnknownTarget),
     };
 
-    // Ends: every step gets closer to `wanted`, which the device has.
+    // The loop ends, because every step gets closer to `wanted`, which the device has.
     let mut step = towards(current, wanted).ok_or(ArcRefusal::NoPath)?;
     while !abilities.has(step) {
         step = towards(step, wanted).ok_or(ArcRefusal::NoPath)?;
@@ -139,7 +140,7 @@ pub fn next(abilities: Abilities, current: u32, wanted: u32) -> Result<Migration
     Ok(step)
 }
 
-/// The first step from `from` to `to` on a device that has every state.
+/// Returns the first step from `from` to `to` on a device that has every state.
 fn towards(from: MigrationState, to: MigrationState) -> Option<MigrationState> {
     use MigrationState::*;
 
@@ -149,13 +150,13 @@ fn towards(from: MigrationState, to: MigrationState) -> Option<MigrationState> {
     Some(match (from, to) {
         (Error, _) | (_, Error) => return None,
 
-        // The two transfer states hang on `Stop`, and what is in flight there is final.
+        // The two transfer states lead to `Stop` only. `StopCopy` does not lead to pre-copying.
         (StopCopy, PreCopy | PreCopyP2p) => return None,
         (StopCopy | Resuming, _) => Stop,
         (Stop, StopCopy | Resuming) => to,
 
-        // Everything else on the way up and down passes the peer-to-peer states, so that a group
-        // of devices can be quiesced together before any of them stops.
+        // All other paths between `Stop` and `Running` pass the peer-to-peer states, so that
+        // several devices can stop DMA to each other before any of them stops.
         (Stop, _) => RunningP2p,
         (Running, PreCopy) => PreCopy,
         (Running, _) => RunningP2p,
@@ -163,7 +164,7 @@ fn towards(from: MigrationState, to: MigrationState) -> Option<MigrationState> {
         (RunningP2p, PreCopyP2p) => PreCopyP2p,
         (RunningP2p, _) => Stop,
 
-        // Pre-copying can be given up at any time, or be finished through `StopCopy`.
+        // Pre-copying is either finished through `StopCopy`, or given up for a running state.
         (PreCopy, StopCopy | PreCopyP2p) => PreCopyP2p,
         (PreCopy, _) => Running,
         (PreCopyP2p, PreCopy | StopCopy) => to,

@@ -1,35 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The checks on what user space hands to VFIO_DEVICE_SET_IRQS.
+//! The checks of a VFIO_DEVICE_SET_IRQS request.
 //!
-//! A request names a kind of interrupt, a range of vectors of that kind, what to do with them, and
-//! how the data behind the header is laid out: nothing, a byte or an eventfd per vector. What the
-//! action means is the driver's business.
+//! A request names a kind of interrupt, a range of vectors of that kind, an action, and the layout
+//! of the data behind the header: none, a byte or an eventfd per vector. The driver interprets the
+//! action.
 //!
-//! C file: `vfio_main.c`.
+//! Corresponds to `vfio_set_irqs_validate_and_prepare()` in `drivers/vfio/vfio_main.c`; contract
+//! 4.6.
 
 use super::argsz;
 
-/// The size of the header, which the data follows.
+/// The size of the header, which the data follows, in bytes.
 const HEADER: u32 = 20;
 
-/// The bits that say how the data is laid out, of which exactly one is set.
+/// The bits for the layout of the data, of which exactly one is set.
 const DATA_NONE: u32 = 1 << 0;
 const DATA_BOOL: u32 = 1 << 1;
 const DATA_EVENTFD: u32 = 1 << 2;
 const DATA_MASK: u32 = DATA_NONE | DATA_BOOL | DATA_EVENTFD;
 
-/// The bits that say what to do: mask, unmask, trigger.
+/// The bits for the action: mask, unmask, trigger.
 const ACTION_MASK: u32 = 0b111 << 3;
 
-/// The request makes no sense.
+/// A request that is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidIrqs;
 
 /// The header of a request, as it came from user space.
 #[derive(Clone, Copy, Debug)]
 pub struct IrqHeader {
-    /// The size of the header and of what follows it.
+    /// The size of the header and of what follows it, in bytes.
     pub argsz: u32,
     /// The layout of the data and the action.
     pub flags: u32,
@@ -41,20 +42,26 @@ pub struct IrqHeader {
     pub count: u32,
 }
 
-/// A header that is sound in itself.
+/// A header that was checked as far as that is possible without the number of vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct Checked {
     header: IrqHeader,
+    /// The number of bytes that user space has behind the header.
     room: u32,
 }
 
 impl IrqHeader {
-    /// Checks what does not depend on the number of vectors; the device has `kinds` kinds of
+    /// Checks what does not depend on the number of vectors, for a device that has `kinds` kinds of
     /// interrupts.
     ///
     /// # Errors
     ///
-    /// [`InvalidIrqs`].
+    /// [`InvalidIrqs`]
+    ///
+    /// - if `argsz` is less than the header;
+    /// - if the kind does not exist;
+    /// - if `start` plus `count` is not below `u32::MAX`;
+    /// - if an unknown flag is set.
     pub fn check(self, kinds: u32) -> Result<Checked, InvalidIrqs> {
         let room = argsz::behind(self.argsz, HEADER).map_err(|_| InvalidIrqs)?;
         let end = self.start.checked_add(self.count);
@@ -68,12 +75,16 @@ impl IrqHeader {
 }
 
 impl Checked {
-    /// Checks the request against the number of vectors there are, and returns the number of bytes
-    /// that the data behind the header has.
+    /// Checks the request for a kind of interrupt that has `vectors` vectors, and returns the
+    /// number of bytes of data behind the header.
     ///
     /// # Errors
     ///
-    /// [`InvalidIrqs`].
+    /// [`InvalidIrqs`]
+    ///
+    /// - if the first vector does not exist, even if `count` is 0, or the last one does not;
+    /// - unless the flags name exactly one layout of the data;
+    /// - if `argsz` is too small for the data.
     pub fn data_len(self, vectors: u32) -> Result<u32, InvalidIrqs> {
         let IrqHeader {
             flags,
@@ -82,7 +93,7 @@ impl Checked {
             ..
         } = self.header;
 
-        // The first vector must exist even if none is asked for.
+        // The first vector must exist even if `count` is 0.
         let end = start.checked_add(count).ok_or(InvalidIrqs)?;
         if start >= vectors || end > vectors {
             return Err(InvalidIrqs);
@@ -97,7 +108,7 @@ impl Checked {
         (len <= self.room).then_some(len).ok_or(InvalidIrqs)
     }
 
-    /// Whether the request says that data follows, if only for no vector at all.
+    /// Returns whether the layout of the request has data, even if `count` is 0.
     pub fn has_data(self) -> bool {
         self.header.flags & DATA_NONE == 0
     }
@@ -109,7 +120,7 @@ mod tests {
 
     const TRIGGER: u32 = 1 << 5;
 
-    /// Two kinds of interrupts; the one in question has eight vectors.
+    /// Checks a request for a device with two kinds of interrupts and eight vectors of each.
     fn len(argsz: u32, flags: u32, index: u32, start: u32, count: u32) -> Result<u32, InvalidIrqs> {
         let header = IrqHeader {
             argsz,

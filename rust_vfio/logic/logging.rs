@@ -1,33 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The checks on the ranges whose DMA a device is to log, and on those it reports about.
+//! The checks of ranges of IOVAs to which a device logs DMA, or about which it reports.
 //!
-//! Ranges come as a first address and a length, both multiples of the page size that the caller
-//! would like. A range that ends exactly at the end of the 64-bit address space is refused, as it
-//! always was.
+//! Ranges come as a first address and a length in bytes, which for logging are multiples of the
+//! page size that user space asks for. A range whose exclusive end is 2^64 is refused, as in C.
 //!
-//! C file: `vfio_main.c`. Deviation: empty ranges and page sizes that are not a power of two, which
-//! used to get through to drivers, are invalid here.
+//! Corresponds to the checks in `vfio_ioctl_device_feature_logging_start()` and
+//! `vfio_ioctl_device_feature_logging_report()` (`drivers/vfio/vfio_main.c`); contract 5.7 and 5.9.
 
-/// The smallest page size that a report can be about.
+/// The smallest page size of a report, in bytes.
 const SMALLEST_REPORT_PAGE: u64 = 4096;
 
 /// What is wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// It makes no sense.
+    /// An invalid number, size or alignment: `EINVAL`.
     Invalid,
-    /// It has more ranges than fit.
+    /// More ranges than are allowed: `E2BIG`.
     TooMany,
-    /// It reaches beyond the address space.
+    /// A range that exceeds the address space: `EOVERFLOW`.
     Overflow,
 }
 
-/// A page size that is a power of two.
+/// A page size in bytes.
+///
+/// # Invariants
+///
+/// It is a power of two.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSize(u64);
 
-/// A range of addresses that is not empty.
+/// A range of IOVAs that is not empty, with both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first address.
@@ -36,12 +39,14 @@ pub struct Range {
     pub last: usize,
 }
 
-/// The checks on a request to start logging `ranges` ranges, of which at most `limit` are allowed.
+/// Checks a request to log DMA to `ranges` ranges, of which at most `limit` are allowed, and
+/// returns the page size.
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for no range and for a page size that is not a power of two,
-/// [`Error::TooMany`].
+/// - [`Error::Invalid`] if there is no range.
+/// - [`Error::TooMany`] if there are more than `limit`.
+/// - [`Error::Invalid`] if the page size is not a power of two.
 pub fn check_start(ranges: u32, limit: u32, page_size: u64) -> Result<PageSize, Error> {
     if ranges == 0 {
         return Err(Error::Invalid);
@@ -52,16 +57,19 @@ pub fn check_start(ranges: u32, limit: u32, page_size: u64) -> Result<PageSize, 
     if !page_size.is_power_of_two() {
         return Err(Error::Invalid);
     }
+    // INVARIANT: This was just checked.
     Ok(PageSize(page_size))
 }
 
 impl PageSize {
-    /// The checks on one range. Whether it overlaps another is the caller's business.
+    /// Checks one range of `length` bytes from `iova` on, and returns it. The caller checks whether
+    /// it overlaps another one.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the range is empty or does not consist of pages,
-    /// [`Error::Overflow`].
+    /// - [`Error::Invalid`] if `iova` or `length` is not a multiple of the page size.
+    /// - [`Error::Overflow`] if the exclusive end does not fit into an address.
+    /// - [`Error::Invalid`] if the range is empty.
     pub fn check_range(self, iova: u64, length: u64) -> Result<Range, Error> {
         let aligned = |value: u64| value & self.0.wrapping_sub(1) == 0;
         if !aligned(iova) || !aligned(length) {
@@ -82,19 +90,21 @@ impl Range {
         }
     }
 
-    /// The number of addresses.
+    /// Returns the number of bytes.
     pub const fn length(self) -> usize {
-        // No overflow: the end of every range was seen to fit.
+        // OVERFLOW: `new` has checked that the exclusive end fits, and the length is not more.
         self.last.wrapping_sub(self.first).wrapping_add(1)
     }
 }
 
-/// The checks on a request to report which pages of a range were written to.
+/// Checks a request to report to which pages of a range the device has written, and returns the
+/// range.
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for a page size that is too small or not a power of two, and for an empty
-/// range; [`Error::Overflow`].
+/// - [`Error::Invalid`] if the page size is less than 4096 bytes or not a power of two.
+/// - [`Error::Overflow`] if the exclusive end of the range does not fit into an address.
+/// - [`Error::Invalid`] if the range is empty.
 pub fn check_report(iova: u64, length: u64, page_size: u64) -> Result<Range, Error> {
     if page_size < SMALLEST_REPORT_PAGE || !page_size.is_power_of_two() {
         return Err(Error::Invalid);

@@ -66,8 +66,8 @@ impl From<LoggingError> for Error {
     }
 }
 
-/// Handles VFIO_DEVICE_FEATURE_DMA_LOGGING_START: starts logging, and tells user space the page size
-/// (in bytes) that the driver uses.
+/// Handles VFIO_DEVICE_FEATURE_DMA_LOGGING_START: starts logging, and tells user space the page
+/// size (in bytes) that the driver uses.
 ///
 /// Deviation: empty ranges, and page sizes that are not a power of two, are `EINVAL`. C lets them
 /// through to drivers.
