@@ -143,6 +143,7 @@ pub(crate) mod physical {
     ///   `allow_unsafe_interrupts` is off.
     /// - `EPERM` if a kernel driver or another owner uses the DMA of the group.
     /// - `EBUSY` if another domain is attached to the group.
+    /// - Any errno of the IOMMU driver, which is asked to block the DMA of the group.
     #[doc(alias = "vfio_iommufd_physical_bind")]
     pub(crate) fn bind(device: &Device, ctx: &IommufdCtx) -> Result<u32> {
         let (bound, id) = IommufdDevice::bind(device.bus_device(), ctx)?;

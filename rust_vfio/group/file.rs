@@ -148,7 +148,7 @@ impl GroupData {
     ///
     /// # Errors
     ///
-    /// - `EINVAL` if the group is in nothing.
+    /// - `EINVAL` if the group is neither in a container nor in an iommufd.
     /// - `EBUSY` if a device of the group is open through the container.
     #[doc(alias = "vfio_group_ioctl_unset_container")]
     fn unset_container(&self) -> Result<isize> {
