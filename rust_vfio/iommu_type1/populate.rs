@@ -13,8 +13,8 @@
 //! Deviations from C: the user is charged once per batch instead of once per run, which needs one
 //! lock of the address space for up to 512 pages; and pages that the kernel has reserved are
 //! unpinned like others, where C leaks the pin. Memory that another program fills in when it is
-//! missing (userfaultfd) is waited for, in C it is not there. A caller that was killed gets `EINTR` at each
-//! batch, in C only while it waits for a lock.
+//! missing (userfaultfd) is waited for, in C it is not there. A caller that was killed gets `EINTR`
+//! at each batch, in C only while it waits for a lock.
 
 use kernel::prelude::*;
 

@@ -2,11 +2,11 @@
 
 //! The state of a container, and the lock that protects it.
 //!
-//! One mutex per container protects [`Type1State`], that is, everything. It is taken inside the locks
-//! of the core, and outside of the `mmap_lock` of any process (pinning, accounting, page faults of
-//! user memory that is copied) and the locks of the IOMMU core. Drivers are never called under it;
-//! they call this module with locks of their own held. Before a driver is called, the lock of its
-//! device's registration is taken, see [`notify`](crate::iommu_type1::notify).
+//! One mutex per container protects [`Type1State`], that is, everything. It is taken inside the
+//! locks of the core, and outside of the `mmap_lock` of any process (pinning, accounting, page
+//! faults of user memory that is copied) and the locks of the IOMMU core. Drivers are never called
+//! under it; they call this module with locks of their own held. Before a driver is called, the
+//! lock of its device's registration is taken, see [`notify`](crate::iommu_type1::notify).
 //!
 //! Corresponds to `struct vfio_iommu` and `vfio_iommu_type1_open()`.
 

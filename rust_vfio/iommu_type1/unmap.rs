@@ -2,10 +2,10 @@
 
 //! UNMAP_DMA: mappings go, or lose their user addresses.
 //!
-//! As for [`crate::iommu_type1::map`], the order of the checks is part of the ABI (contract 6.6). A mapping
-//! whose pages a driver uses can only go once they are unpinned, for which the driver is called
-//! without the lock of the container. So the walk over the mappings ends there, and begins again
-//! with all checks after the driver was called: meanwhile anything may have changed.
+//! As for [`crate::iommu_type1::map`], the order of the checks is part of the ABI (contract 6.6). A
+//! mapping whose pages a driver uses can only go once they are unpinned, for which the driver is
+//! called without the lock of the container. So the walk over the mappings ends there, and begins
+//! again with all checks after the driver was called: meanwhile anything may have changed.
 //!
 //! Deviation from C: if a driver does not unpin, the request fails with `EBUSY` after the driver
 //! was told as often as C does it, and the mapping stays. C stops the kernel.
