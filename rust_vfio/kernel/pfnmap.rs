@@ -27,7 +27,7 @@ pub(crate) struct PfnmapEntry {
     /// The mask of address bits that select the entry: addresses that are equal under it have the
     /// same entry.
     pub(crate) addr_mask: u64,
-    /// Whether the user may write.
+    /// Whether the entry allows writing.
     pub(crate) writable: bool,
 }
 
@@ -66,7 +66,6 @@ impl PfnmapEntry {
 /// - `EINTR` if the calling task was killed.
 /// - `ENOMEM` if there is no memory.
 /// - `EHWPOISON` if the memory has a hardware error.
-#[doc(alias = "fixup_user_fault")]
 pub(crate) fn fixup_user_fault(
     mm: &MmWithUser,
     _locked: &mut MmapReadGuard<'_>,
@@ -86,7 +85,6 @@ pub(crate) fn fixup_user_fault(
 
 /// Returns the user address `vaddr` of `mm` without the tag bits that the hardware ignores.
 /// `_locked` is the lock of `mm`.
-#[doc(alias = "untagged_addr_remote")]
 pub(crate) fn untagged_addr_remote(
     mm: &MmWithUser,
     _locked: &MmapReadGuard<'_>,
