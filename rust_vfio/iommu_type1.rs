@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The type1 backend: one I/O address space per container, filled with memory of the user.
+//! The type1 backend: one I/O address space per container, in which user memory is mapped.
 //!
 //! A [`Type1`](state::Type1) is the state of one container. Groups are attached to it, each to a
-//! domain, which is a page table of the IOMMU; groups share a domain when the hardware lets them.
-//! The user maps ranges of its memory, which are pinned and put into *every* domain, so that all
-//! devices of the container see the same addresses. The container goes when its last group is
+//! domain, which is a page table of the IOMMU. Groups share a domain if the IOMMU allows that. User
+//! space maps ranges of its memory, which are pinned and mapped in *every* domain, so that all
+//! devices of the container see the same addresses. The mappings are removed when the last group is
 //! detached.
 //!
-//! | Part | What it does |
+//! | Part | What it contains |
 //! |---|---|
 //! | [`logic`] | Rules that need no kernel, tested on the host |
-//! | [`views`] | C structures of drivers: buffers, and devices that are told what is unmapped |
-//! | [`memory`] | Memory of the user: pinned, counted against its limit, in runs of frames |
-//! | [`mapping`], [`pin_table`], [`tracking`] | What is remembered of each mapping |
+//! | [`views`] | Views of C structures: buffers of drivers, and devices that are notified of unmaps |
+//! | [`memory`] | User memory: pins, the account of locked pages, runs of page frames |
+//! | [`mapping`], [`pin_table`], [`tracking`] | A mapping; its pages that drivers have pinned; its dirty pages |
 //! | [`domains`], [`iova`], [`listeners`] | Page tables; addresses that can be mapped; devices to notify |
-//! | [`state`] | All of that, and the lock around it |
-//! | [`populate`] | Memory of a mapping into the domains, and back |
-//! | [`ioctl`] | Which request goes where |
-//! | [`map`], [`unmap`], [`vaddr`] | MAP_DMA; UNMAP_DMA; mappings whose memory moves |
+//! | [`state`] | The state of a container, and its lock |
+//! | [`populate`] | Pinning the memory of a mapping and mapping it in the domains, and the reverse |
+//! | [`ioctl`] | The dispatch of ioctls |
+//! | [`map`], [`unmap`], [`vaddr`] | MAP_DMA; UNMAP_DMA; the change of user addresses |
 //! | [`dirty`], [`dirty_report`] | DIRTY_PAGES |
 //! | [`info`] | GET_INFO and CHECK_EXTENSION |
-//! | [`attach`] | Groups come and go |
-//! | [`pins`], [`dma_rw`], [`notify`] | Drivers of emulated devices pin, copy, and are notified |
-//! | [`exports`], [`params`] | The operations table that the core calls; module parameters |
+//! | [`attach`] | Attaching and detaching groups |
+//! | [`pins`], [`dma_rw`], [`notify`] | Pinning, copies and notifications for drivers of emulated devices |
+//! | [`exports`], [`params`] | The table of operations that the core calls; module parameters |
 //!
-//! C file: `vfio_iommu_type1.c`.
+//! Corresponds to `vfio_iommu_type1.c`. See contract 6 for what user space and drivers see.
 //!
-//! Deviation: each mapping remembers the physical memory behind it. C asks the page table of the
-//! first domain, page by page, when it unmaps or when a domain is added.
+//! Deviation: C asks the page table of the first domain for the physical memory of a mapping, page
+//! by page, when it unmaps or when a domain is added. Our mappings record their physical memory in
+//! runs of page frames, so neither needs to walk a page table to find it.
 
 mod attach;
 mod dirty;
@@ -53,7 +54,7 @@ mod uapi;
 mod unmap;
 mod vaddr;
 
-// The host crate makes these modules public; here nobody outside sees them.
+// The crate for tests on the host makes these modules public.
 #[allow(unreachable_pub)]
 mod logic {
     //! Rules that need no kernel.
@@ -68,7 +69,7 @@ mod logic {
 }
 
 mod memory {
-    //! Memory of the user: where it is, that it stays there, and whom it is counted against.
+    //! User memory: pins, the account of locked pages, and runs of page frames.
 
     pub(crate) mod account;
     pub(crate) mod hugetlb;
@@ -77,7 +78,7 @@ mod memory {
 }
 
 mod views {
-    //! C structures that the core and drivers pass.
+    //! Views of the C structures that the core and drivers pass.
 
     pub(crate) mod driver_buffers;
     pub(crate) mod unmap_listener;

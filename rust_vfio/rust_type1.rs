@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Crate root of `vfio_iommu_type1.ko`, the IOMMU backend of VFIO containers.
+//! Crate root of `vfio_iommu_type1.ko`, the type1 IOMMU backend of VFIO containers.
 //!
-//! The backend meets the core at one place, a table of operations ([`iommu_type1::exports`]), so it
-//! also works with the core that is written in C, and the C backend with ours. What it consists of
-//! is in [`iommu_type1`]; it shares [`kernel`](crate::kernel) and [`uapi`] with `vfio.ko`.
+//! The only interface between the backend and the core (`vfio.ko`) is the kernel's table of
+//! operations `struct vfio_iommu_driver_ops` ([`iommu_type1::exports`]). So the backend also works
+//! with the core that is written in C, and our core with the C backend. The parts of the backend
+//! are listed in [`iommu_type1`]. The modules [`kernel`](crate::kernel) and [`uapi`] are shared
+//! with `vfio.ko`.
+//!
+//! Corresponds to `vfio_iommu_type1_init()` and `vfio_iommu_type1_cleanup()`.
 
 use ::kernel::prelude::*;
 
@@ -13,7 +17,7 @@ mod iommu_type1;
 
 // The name hides the crate of the same name in this file only.
 mod kernel {
-    //! Safe wrappers of the kernel's C API that the kernel crate does not have.
+    //! Safe wrappers of the kernel's C API that the kernel crate lacks.
 
     pub(crate) mod iommu;
     pub(crate) mod mm;
@@ -24,7 +28,7 @@ mod kernel {
 }
 
 mod uapi {
-    //! The ABI of user space.
+    //! Numbers and structures of ioctls.
 
     #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
     pub(crate) mod ioctls;
@@ -38,9 +42,9 @@ module! {
     license: "GPL v2",
 }
 
-/// The loaded module.
+/// The state of the loaded module.
 struct Type1Module {
-    /// Ends when the module is unloaded.
+    /// The registration with the core, which ends when the module is unloaded.
     _registration: iommu_type1::exports::Registration,
 }
 

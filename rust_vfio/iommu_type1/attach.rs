@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Groups are attached to a container and detached from it, and with them come and go domains.
+//! Attaching groups to a container and detaching them (contract 6.12).
 //!
-//! A group is attached to a domain of its own first. If an earlier domain turns out to do for it
-//! too (same IOMMU driver, same coherency) the group moves there, and everything is mapped for it
-//! already. Otherwise all mappings are made in the new domain as well. Nothing of the container
-//! changes before the last step that can fail has worked.
+//! A group is first attached to a new domain of its own. If an earlier domain is of the same IOMMU
+//! driver and has the same coherency, the group is moved there, where everything is mapped already.
+//! Otherwise all mappings are made in the new domain too, and it is added to the container. If any
+//! step fails the container stays as it was.
 //!
 //! Corresponds to `vfio_iommu_type1_attach_group()`, `vfio_iommu_type1_detach_group()`,
-//! `vfio_iommu_replay()` and `vfio_iommu_resv_refresh()`.
+//! `vfio_iommu_replay()`, `vfio_iommu_unmap_unpin_reaccount()`, `vfio_iommu_aper_expand()` and
+//! `vfio_iommu_resv_refresh()`.
 //!
-//! Deviation: the place for software-managed interrupts is reserved *before* the mappings are made,
-//! so that its failure leaves nothing to undo.
+//! Deviation: C reserves the addresses for software-managed interrupts after it has made the
+//! mappings in the new domain, and does not undo these if that fails: pages stay pinned, and
+//! mappings marked as mapped. We reserve the addresses before.
 //!
-//! Deviation: when the first domain joins mappings of emulated devices, the memory pinned is that
-//! of the process that made the mapping, not of the one that attaches the group.
+//! Deviation: when the first domain is added to a container with mappings for emulated devices, C
+//! pins the memory of the process that attaches the group. We pin that of the process that made the
+//! mapping, to which it is accounted.
 
 use kernel::prelude::*;
 
@@ -59,11 +62,34 @@ use crate::{
 };
 
 impl Type1 {
-    /// Lets the devices of `group` use the mappings of this container.
+    /// Attaches `group` to the container, so that its devices can use the mappings. `emulated` says
+    /// that the devices of the group are emulated and have no IOMMU.
+    ///
+    /// Takes the lock of the container, and may sleep.
     ///
     /// # Errors
     ///
-    /// See contract 6.12. Nothing has changed then.
+    /// The container has not changed then.
+    ///
+    /// - `EBUSY` while a mapping has lost its user address.
+    /// - `EINVAL` if the group is attached already.
+    /// - `ENOMEM` if there is no memory; also at any later step.
+    /// - `ENODEV` if the group has no device, or any errno of the IOMMU driver's
+    ///   `domain_alloc_paging`.
+    /// - `EBUSY` if the group is attached to another domain, `EINVAL` or any errno of the IOMMU
+    ///   driver's `attach_dev` if it refuses the domain.
+    /// - `EINVAL` if the aperture of the new domain has no address in common with those that are
+    ///   valid, or does not cover all mappings.
+    /// - `EINVAL` if a mapping overlaps a reserved region of the group that is not relaxable.
+    /// - `EINVAL` if no valid address is left.
+    /// - `EPERM` if the interrupts of the group are not isolated and the module parameter
+    ///   `allow_unsafe_interrupts` is not set.
+    /// - Any errno of `attach_dev` if the group could not be moved to an earlier domain, and not
+    ///   back either.
+    /// - For the first domain: `ENODEV` if a process that made a mapping has exited, and those of
+    ///   [`populate`] for pinning the memory of the mappings.
+    /// - Any errno of the IOMMU driver for making the mappings in the new domain.
+    #[doc(alias = "vfio_iommu_type1_attach_group")]
     pub(super) fn attach_group(&self, group: GroupHandle, emulated: bool) -> Result {
         let mut state = self.state.lock();
         if state.invalid_vaddrs != 0 {
@@ -73,14 +99,18 @@ impl Type1 {
             return Err(EINVAL);
         }
         if emulated {
-            // No device of the group uses a page table; its driver asks for pages.
+            // The devices do no DMA of their own, so they need no domain; their drivers pin pages.
             state.emulated.push(group, GFP_KERNEL)?;
             return Ok(());
         }
         state.attach(group)
     }
 
-    /// The opposite of [`Type1::attach_group`]. With the last group all mappings go.
+    /// Detaches `group`, if it is attached; undoes [`Type1::attach_group`]. Removes all mappings
+    /// with the last group.
+    ///
+    /// Takes the lock of the container, and may sleep.
+    #[doc(alias = "vfio_iommu_type1_detach_group")]
     pub(super) fn detach_group(&self, group: GroupHandle) {
         let mut state = self.state.lock();
         if let Some(index) = state.emulated.iter().position(|other| *other == group) {
@@ -93,11 +123,12 @@ impl Type1 {
         state.detach(group);
     }
 
-    /// Calls `f` with the domain that `group` uses.
+    /// Calls `f` with the domain to which `group` is attached, with the lock of the container held.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if it has none.
+    /// `ENODEV` if the group is attached to none.
+    #[doc(alias = "vfio_iommu_type1_group_iommu_domain")]
     pub(super) fn domain_of<T>(
         &self,
         group: GroupHandle,
@@ -108,6 +139,11 @@ impl Type1 {
 }
 
 impl Type1State {
+    /// Attaches `group`, whose devices have an IOMMU, to a domain.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Type1::attach_group`] from the first `ENOMEM` on.
     fn attach(&mut self, group: GroupHandle) -> Result {
         let mut domain = Domain::new(group)?;
 
@@ -142,11 +178,13 @@ impl Type1State {
         Ok(())
     }
 
-    /// Moves `group` from its own new `domain` to an earlier one, if there is one for it.
+    /// Moves `group` from its new domain `domain` to an earlier one if possible. Returns whether it
+    /// was moved.
     ///
     /// # Errors
     ///
-    /// If the group could not be attached to its own domain again either.
+    /// `ENOMEM`, or any errno of the IOMMU driver's `attach_dev`, if the group could not be
+    /// attached to `domain` again after an earlier domain had refused it.
     fn join(&mut self, group: GroupHandle, domain: &mut Domain) -> Result<bool> {
         for other in &mut self.domains.list {
             if !other.replaces(domain) {
@@ -161,11 +199,16 @@ impl Type1State {
         Ok(false)
     }
 
-    /// Makes all mappings in `domain` and adds it.
+    /// Makes all mappings in `domain` and adds it to the container.
     ///
     /// # Errors
     ///
-    /// Those of making a mapping. Then the domain is gone, and all memory as before.
+    /// The domain is freed then, and the mappings are as before.
+    ///
+    /// - `ENOMEM` if there is no memory.
+    /// - For the first domain those of [`Type1State::pin_all`].
+    /// - For others those of [`Type1State::copy_to_latest`].
+    #[doc(alias = "vfio_iommu_replay")]
     fn add_domain(&mut self, domain: Domain) -> Result {
         let first = self.domains.is_empty();
         self.domains.list.push(domain, GFP_KERNEL)?;
@@ -182,11 +225,19 @@ impl Type1State {
         replayed
     }
 
-    /// Pins the memory of all mappings, which so far only emulated devices could use.
+    /// Pins the memory of all mappings and maps it in the only domain. So far only emulated devices
+    /// could use the mappings.
+    ///
+    /// # Errors
+    ///
+    /// No memory is pinned for a mapping then.
+    ///
+    /// - `ENODEV` if a process that made a mapping has exited.
+    /// - Those of [`populate`].
     fn pin_all(&mut self) -> Result {
         let (domains, buffer) = (&self.domains, &mut self.buffer);
         let pinned = self.mappings.try_for_each(|range, mapping| {
-            // ENODEV as for every access to the memory of a process that is gone.
+            // The errno is that of `vfio_pin_pages()` for the memory of such a process.
             let owner = mapping.owner().memory().ok_or(ENODEV)?;
             populate(mapping, range, UserMm::Remote(&owner), domains, buffer)
         });
@@ -196,7 +247,9 @@ impl Type1State {
         pinned
     }
 
-    /// Unpins the memory of all mappings and leaves the mappings to emulated devices.
+    /// Unmaps the memory of all mappings from all domains and unpins it, except for the pages that
+    /// drivers of emulated devices have pinned. Keeps the mappings.
+    #[doc(alias = "vfio_iommu_unmap_unpin_reaccount")]
     fn unpin_all(&mut self) {
         let domains = &self.domains;
         let _ = self.mappings.try_for_each(|_, mapping| {
@@ -205,7 +258,12 @@ impl Type1State {
         });
     }
 
-    /// Makes all mappings in the domain that was added last. The others have them.
+    /// Makes all mappings in the domain that was added last, as they are in the others.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or any errno of the IOMMU driver for mapping a run. Nothing is mapped in the
+    /// domain then.
     fn copy_to_latest(&mut self) -> Result {
         let Some(domain) = self.domains.list.last() else {
             return Ok(());
@@ -217,8 +275,8 @@ impl Type1State {
             Ok(())
         });
         if result.is_err() {
-            // Freeing the page table would do as well, but this way the IOMMU core's own
-            // debugging sees that nothing is mapped in it any more.
+            // The caller frees the domain and with it the page table. Unmapping first is for
+            // CONFIG_IOMMU_DEBUG_PAGEALLOC, which counts the mappings of each page.
             let _ = self.mappings.try_for_each(|range, _| {
                 copied = usize::checked_sub(copied, 1).ok_or(EINVAL)?;
                 domain.unmap(range);
@@ -229,6 +287,8 @@ impl Type1State {
         result
     }
 
+    /// Detaches `group` from its domain, if it is attached to one, and removes the domain with its
+    /// last group.
     fn detach(&mut self, group: GroupHandle) {
         let mut domains = self.domains.list.iter_mut();
         let found = domains
@@ -245,7 +305,7 @@ impl Type1State {
             .is_some_and(|domain| domain.members.is_empty());
         if unused {
             if self.domains.list.len() == 1 {
-                // Nobody translates addresses any more.
+                // This is the last domain, so no mapping needs to be pinned any more.
                 if self.emulated.is_empty() {
                     self.remove_unused_mappings();
                 } else {
@@ -257,7 +317,8 @@ impl Type1State {
             self.page_sizes_changed();
         }
         if !member.pins {
-            // Nobody will say any more that its devices can have written anywhere.
+            // Its devices can have written to any page, which will not be reported on account of
+            // the group any more.
             self.mark_all_dirty();
         }
         if !self.domains.is_empty() || !self.emulated.is_empty() {
@@ -267,15 +328,19 @@ impl Type1State {
 }
 
 impl Type1State {
-    /// Removes all mappings when the last group goes. Its devices were closed before, so none can
-    /// have pinned a page.
+    /// Removes all mappings after the last group was detached. Its devices were closed before, so
+    /// none of them can have pages pinned.
     fn remove_unused_mappings(&mut self) {
         kernel::warn_on!(!self.listeners.is_empty());
         self.remove_all_mappings();
     }
 }
 
-/// Makes `mapping`, which has all of `range`, in one more domain.
+/// Maps the memory of `mapping`, whose addresses are `range`, in `domain`.
+///
+/// # Errors
+///
+/// `ENOMEM`, or any errno of the IOMMU driver. Nothing is mapped in the domain then.
 fn copy(mapping: &Mapping, range: IovaRange, domain: &Domain) -> Result {
     let mut iova = range.first();
     for run in mapping.memory.as_slice() {
@@ -285,7 +350,7 @@ fn copy(mapping: &Mapping, range: IovaRange, domain: &Domain) -> Result {
             }
             return Err(error);
         }
-        // Nothing follows the run at the top of the address space.
+        // A run that ends at the top of the address space is the last one, so `iova` is not used.
         iova = iova
             .checked_add(run.pages().bytes(mm::SHIFT))
             .unwrap_or(Iova::MIN);
@@ -295,11 +360,13 @@ fn copy(mapping: &Mapping, range: IovaRange, domain: &Domain) -> Result {
 }
 
 impl Type1State {
-    /// Builds the list anew after a group was detached, from the reserved regions of the groups
-    /// that are left. `domain_gone` says whether a domain went with the group, whose aperture
-    /// then restricts nobody any more.
+    /// Builds the list of valid addresses again after a group was detached, from the reserved
+    /// regions of the groups that remain. `domain_gone` says whether a domain was removed with the
+    /// group, so that the apertures have changed too.
     ///
-    /// Keeps the old list, which is never too long, if that fails.
+    /// If that fails the old list is kept, which contains no address that is not valid.
+    #[doc(alias = "vfio_iommu_resv_refresh")]
+    #[doc(alias = "vfio_iommu_aper_expand")]
     fn refresh_valid(&mut self, domain_gone: bool) {
         let Some(old) = span(&self.valid) else {
             return;

@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which pages devices may have written, for users that migrate: DIRTY_PAGES (contract 6.16).
+//! DIRTY_PAGES (contract 6.16): reports the pages that devices may have written, for migration.
 //!
-//! An IOMMU does not say what devices wrote. So while any group's devices can write everywhere,
-//! every mapped page is dirty. Drivers of emulated devices, and those of physical ones that have
-//! begun to pin pages, are trusted to write only to what is pinned or copied through them.
+//! The backend does not ask the IOMMU which pages devices have written. So every page is dirty
+//! while there is a group whose devices can write to any page. Drivers of emulated devices, and
+//! drivers of physical devices that have pinned pages, are trusted to write only to pages that they
+//! have pinned, or through `vfio_dma_rw()`.
 //!
-//! A mapping remembers pages that were unpinned or written, in a bitmap that is made when the
-//! first such page appears; those that are pinned now are always dirty. If there is no memory for
-//! a bitmap, all pages of the mapping count as dirty, which is always safe.
+//! How the dirty pages of a mapping are recorded is in [`tracking`](crate::iommu_type1::tracking),
+//! and how they are written to user space in
+//! [`dirty_report`](crate::iommu_type1::dirty_report). All state is protected by the lock of the
+//! container.
 //!
-//! Deviations from C, which makes a bitmap for every mapping when tracking starts: starting cannot
-//! fail for want of memory; and nothing that is remembered is touched before user space has the
-//! whole report, while in C a bitmap is shifted in place and stays so if it cannot be copied.
+//! Corresponds to `vfio_iommu_type1_dirty_pages()`, `vfio_iova_dirty_bitmap()`,
+//! `vfio_dma_bitmap_alloc_all()`, `vfio_dma_bitmap_free_all()` and
+//! `vfio_iommu_populate_bitmap_full()`.
+//!
+//! Deviation: C allocates the bitmaps of all mappings when tracking starts, and fails with `ENOMEM`
+//! if there is no memory. We allocate the bitmap of a mapping when its first page becomes dirty, so
+//! that starting does not fail for this reason.
+//!
+//! Deviation: C clears the bits of a mapping once these were written to user space, so that they
+//! are lost if the report of a later mapping fails. We clear none before user space has the whole
+//! report.
+//!
+//! Deviation: C keeps the bits as they are if the page size of the domains changes, so that they
+//! stand for wrong pages. We make all pages dirty then.
 
 use kernel::prelude::*;
 
@@ -49,11 +62,27 @@ use crate::{
 };
 
 impl Type1 {
-    /// DIRTY_PAGES.
+    /// Handles DIRTY_PAGES: starts or stops the tracking of dirty pages, or writes the dirty pages
+    /// in a range to a bitmap in user space and clears them.
+    ///
+    /// Takes the lock of the container. The bitmap is written with the lock held. Sleeps.
     ///
     /// # Errors
     ///
-    /// See contract 6.16.
+    /// - `EACCES` with version 1 of the interface.
+    /// - `EFAULT` if the request cannot be read.
+    /// - `EINVAL` if `argsz` is too small, or not exactly one known flag is set.
+    /// - START: `EINVAL` if the domains have no page size in common, or a mapping has more than
+    ///   2^31 - 1 pages of the smallest page size.
+    /// - GET_BITMAP, in this order: `EINVAL` if `argsz` does not cover the range; `EFAULT` if the
+    ///   range cannot be read; `EOVERFLOW` if a number does not fit a native word; `EINVAL` if the
+    ///   size is zero; `EOVERFLOW` if the range wraps; `EINVAL` if the bitmap is not in user space,
+    ///   its size does not fit that of the range, or its page size is zero; `EINVAL` if dirty pages
+    ///   are not tracked, or the page size of the bitmap is not the smallest; `EINVAL` if the
+    ///   address or the size is not a multiple of the page size; `EINVAL` if a mapping is only
+    ///   partly in the range; `EFAULT` if the bitmap cannot be read or written. No page is cleared
+    ///   in any of these cases.
+    #[doc(alias = "vfio_iommu_type1_dirty_pages")]
     #[inline(never)] // So that cheap requests need not save the registers of this one.
     pub(super) fn dirty_pages(&self, arg: UserAddr) -> Result<isize> {
         if self.state.lock().version == Version::V1 {
@@ -79,6 +108,11 @@ impl Type1 {
         Ok(0)
     }
 
+    /// Does a GET_BITMAP. Takes the lock of the container.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Type1::dirty_pages`] for GET_BITMAP from `EOVERFLOW` on.
     fn report(&self, request: uapi::DirtyRange) -> Result {
         fits_native(&[request.iova, request.size])?;
         let range = IovaRange::with_len(Iova::new(request.iova), request.size)
@@ -94,11 +128,11 @@ impl Type1 {
 }
 
 impl Type1State {
-    /// Begins to track dirty pages. Goes on if they are tracked already.
+    /// Starts the tracking of dirty pages. Does nothing if they are tracked already.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if a mapping is too large.
+    /// `EINVAL` if the domains have no page size in common, or a mapping has too many pages.
     fn start_tracking(&mut self) -> Result {
         if self.tracking.is_some() {
             return Ok(());
@@ -112,7 +146,7 @@ impl Type1State {
         Ok(())
     }
 
-    /// Ends it and forgets which pages were dirty.
+    /// Stops the tracking of dirty pages and frees the bitmaps.
     fn stop_tracking(&mut self) {
         self.tracking = None;
         let _ = self.mappings.try_for_each(|_, mapping| {
@@ -124,11 +158,11 @@ impl Type1State {
         });
     }
 
-    /// Whether `range` may become a mapping as far as tracking is concerned.
+    /// Checks that a mapping of `range` has not too many pages for tracking, if pages are tracked.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is too large.
+    /// `EINVAL` if it has.
     pub(super) fn can_track(&self, range: IovaRange) -> Result {
         match self.tracking {
             Some(tracking) => can_track(range, tracking.page),
@@ -136,11 +170,12 @@ impl Type1State {
         }
     }
 
-    /// Whether dirty pages can be reported to `bitmap`.
+    /// Checks that dirty pages can be written to `bitmap`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if they are not tracked, or if it is for pages of another size.
+    /// `EINVAL` if they are not tracked, the domains have no page size in common, or the page size
+    /// of the bitmap is not the smallest.
     pub(super) fn can_report(&self, bitmap: &UserBitmap) -> Result {
         if self.tracking.is_none() || bitmap.page != smallest_page(self.domains.page_sizes())? {
             return Err(EINVAL);
@@ -148,12 +183,15 @@ impl Type1State {
         Ok(())
     }
 
-    /// Reports the dirty pages of all mappings in `range`, and forgets them once user space has
-    /// them all.
+    /// Writes the dirty pages of all mappings in `range` to `bitmap`, and then clears them.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if that would cut a mapping, `EFAULT`. Nothing is forgotten then.
+    /// No page is cleared then.
+    ///
+    /// - `EINVAL` if a mapping is only partly in the range.
+    /// - `EFAULT` if the bitmap cannot be read or written.
+    #[doc(alias = "vfio_iova_dirty_bitmap")]
     fn report_range(&mut self, range: IovaRange, bitmap: &UserBitmap) -> Result {
         self.check_cuts(Target::Range(range))?;
         let anywhere = self.domains.write_anywhere();
@@ -185,7 +223,8 @@ impl Type1State {
         Ok(())
     }
 
-    /// Notes, if dirty pages are tracked, that all pages are.
+    /// Makes all pages of all mappings dirty, if dirty pages are tracked.
+    #[doc(alias = "vfio_iommu_populate_bitmap_full")]
     pub(super) fn mark_all_dirty(&mut self) {
         if self.tracking.is_some() {
             let _ = self.mappings.try_for_each(|_, mapping| {
@@ -195,8 +234,8 @@ impl Type1State {
         }
     }
 
-    /// Adjusts tracking after the page sizes of the domains changed: bits that stood for pages of
-    /// another size say nothing any more, so all pages count as dirty.
+    /// Adjusts the tracking to the page sizes of the domains after these may have changed. If the
+    /// smallest is another one, the bits are of no use any more, and all pages become dirty.
     pub(super) fn page_sizes_changed(&mut self) {
         let Some(tracking) = self.tracking else {
             return;
@@ -211,7 +250,11 @@ impl Type1State {
     }
 }
 
-/// Whether a bitmap for `range` can be as large as it has to be.
+/// Checks that a mapping of `range` has not too many pages of `page` bytes for tracking.
+///
+/// # Errors
+///
+/// `EINVAL` if it has more than [`dirty::MAX_MAPPING_PAGES`].
 fn can_track(range: IovaRange, page: u64) -> Result {
     match dirty::pages_of(range.bytes(), page) {
         Some(0..=dirty::MAX_MAPPING_PAGES) => Ok(()),

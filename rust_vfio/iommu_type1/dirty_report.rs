@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How dirty pages get into a bitmap of the user.
+//! Writing dirty pages to a bitmap in user space (contract 6.16).
+//!
+//! Corresponds to `update_user_bitmap()`.
+//!
+//! Deviation: C shifts the bitmap of a mapping in place if it does not begin with a word of the
+//! bitmap in user space. The bits stay shifted if they cannot be written, and those beyond the end
+//! of the mapping are never cleared, so that later reports are wrong. We build the words in a
+//! buffer and leave the bitmap of the mapping as it is.
+//!
+//! Deviation: C takes over all bits of the word in user space that a mapping shares with what is
+//! before it. We take over only the bits before the mapping, so that a bitmap that is not zero
+//! causes no false bits.
 
 use kernel::prelude::*;
 
@@ -29,20 +40,28 @@ use crate::{
     }, //
 };
 
-/// A bitmap of the user.
+/// A bitmap in user space.
 #[derive(Clone, Copy)]
 pub(super) struct UserBitmap {
-    /// The size of a page that has a bit, in bytes.
+    /// The number of bytes for which a bit stands.
     pub(super) page: u64,
+    /// The user address of the first word.
     words: UserAddr,
 }
 
 impl UserBitmap {
-    /// The bitmap that the user describes, for `bytes` bytes of addresses.
+    /// Checks the description `bitmap` of a bitmap for `bytes` bytes of I/O addresses.
+    ///
+    /// Deviation: C computes the binary logarithm of the page size before it checks it, which is
+    /// undefined for zero. We fail with `EINVAL` then.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it cannot be in user memory or does not have the right size.
+    /// - `EINVAL` if the bitmap is not in user space.
+    /// - `EINVAL` if the page size is zero.
+    /// - `EINVAL` if the bitmap is too small for the pages, larger than
+    ///   [`MAX_BITMAP_BYTES`](crate::iommu_type1::logic::dirty::MAX_BITMAP_BYTES), or there is no
+    ///   page.
     pub(super) fn new(bitmap: uapi::DirtyBitmap, bytes: u64) -> Result<Self> {
         if !mm::is_user_range(bitmap.data as u64, bitmap.size) {
             return Err(EINVAL);
@@ -58,28 +77,29 @@ impl UserBitmap {
     }
 }
 
-/// How many words are collected.
+/// The number of words in the buffer of a [`Report`].
 const BUFFER: usize = 64;
 
-/// Bits of mappings on their way to a user's bitmap.
+/// A report of the dirty pages of several mappings.
 ///
-/// Mappings come in the order of their addresses. Those that are close to each other share words
-/// of the bitmap, so words are collected and written together.
+/// The mappings are added in the order of their addresses. Neighbours can share a word of the
+/// bitmap, so words are collected in a buffer and written together.
 pub(super) struct Report<'a> {
     pub(super) bitmap: &'a UserBitmap,
-    /// The address of the first bit.
+    /// The I/O address of the page for which the first bit of the bitmap stands.
     base: Iova,
-    /// The words that are not written yet: the first `len` of these. Most often every page is
-    /// dirty, so those behind them are kept all ones, or else `used` is set.
+    /// The buffer, whose first `len` words are not written yet. In most reports every page is
+    /// dirty, so the other words are all ones unless `used` is set, and need not be filled.
     buffer: [u64; BUFFER],
     len: usize,
+    /// Whether words after the first `len` may differ from all ones.
     used: bool,
-    /// The number of the first of them in the bitmap.
+    /// The index of the first word of the buffer in the bitmap.
     start: u64,
 }
 
 impl<'a> Report<'a> {
-    /// A report to `bitmap`, whose first bit is for the page at `base`.
+    /// Creates a report to `bitmap`, whose first bit stands for the page at `base`.
     pub(super) fn new(bitmap: &'a UserBitmap, base: Iova) -> Self {
         Self {
             bitmap,
@@ -91,16 +111,22 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Returns the user address of the word with number `index`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the offset does not fit a native word.
     fn user_word(&self, index: u64) -> Result<UserAddr> {
         let bytes = index.checked_mul(8).and_then(|at| usize::try_from(at).ok());
         Ok(self.bitmap.words.offset(bytes.ok_or(EFAULT)?))
     }
 
-    /// Writes what was collected. The last word stays known, for the next mapping may share it.
+    /// Writes the collected words to user space. The last one stays in the buffer, since the next
+    /// mapping may share it.
     ///
     /// # Errors
     ///
-    /// `EFAULT`.
+    /// `EFAULT` if the bitmap cannot be written.
     pub(super) fn flush(&mut self) -> Result {
         let Some(words) = self.buffer.get(..self.len) else {
             return Err(EFAULT);
@@ -119,7 +145,11 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Writes what was collected if there is no room for another word.
+    /// Writes the collected words to user space if the buffer is full.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the bitmap cannot be written.
     fn make_room(&mut self) -> Result {
         if self.len == BUFFER {
             self.flush()?;
@@ -129,11 +159,12 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Adds the bits of a mapping with the addresses `range`.
+    /// Adds the bits of a mapping with the I/O addresses `range`.
     ///
     /// # Errors
     ///
-    /// `EFAULT`.
+    /// - `EINVAL` if the mapping begins below the address of the first bit.
+    /// - `EFAULT` if the bitmap cannot be read or written.
     pub(super) fn add(&mut self, range: IovaRange, bits: Bits<'_>) -> Result {
         let place = Place::new(self.base, range, self.bitmap.page).ok_or(EINVAL)?;
         let behind = self.start + self.len as u64;
@@ -143,7 +174,7 @@ impl<'a> Report<'a> {
             self.start = place.word;
             self.len = 0;
         }
-        // What is before the mapping in its first word.
+        // The bits of the first word that are before the mapping.
         let below = match place.below_first() {
             0 => 0,
             _ if shares_word => {
@@ -173,7 +204,7 @@ impl<'a> Report<'a> {
                 place.copy(bits, index, words);
                 self.used = true;
             } else if let [first, ..] = words {
-                // It may be one that was written before.
+                // The word may be left from the previous flush.
                 *first = u64::MAX;
             }
             self.used |= place.trim(index, words);

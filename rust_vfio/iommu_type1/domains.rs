@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The domains of a container: page tables of the IOMMU, and the groups whose devices use them.
+//! The domains of a container: page tables of the IOMMU, and the groups attached to them.
 //!
-//! The same memory is mapped in each of them. A group that cannot use the domains that are there
-//! brings one more.
+//! The same memory is mapped in each domain. A group gets a domain of its own if it cannot be
+//! attached to one of those that exist.
 //!
-//! Corresponds to `struct vfio_domain` and `struct vfio_iommu_group`.
+//! Corresponds to `struct vfio_domain` and `struct vfio_iommu_group`, and to the functions
+//! `vfio_iommu_map()` and `vfio_update_pgsize_bitmap()`.
 
 use kernel::prelude::*;
 
@@ -35,27 +36,32 @@ use crate::{
     }, //
 };
 
-/// A group whose devices use a domain.
+/// A group that is attached to a domain. Corresponds to `struct vfio_iommu_group`.
 pub(super) struct DomainMember {
     pub(super) group: GroupHandle,
-    /// Whether its drivers pin what the devices write, so that other pages stay clean.
+    /// Whether drivers of the group pin the pages that its devices write to, so that other pages
+    /// stay clean. Corresponds to `pinned_page_dirty_scope`.
     pub(super) pins: bool,
 }
 
-/// A page table and the groups whose devices use it. Dropping it detaches them.
+/// A page table and the groups attached to it. Dropping it detaches them. Corresponds to
+/// `struct vfio_domain`.
 pub(super) struct Domain {
     pub(super) paging: PagingDomain,
     pub(super) members: KVec<DomainMember>,
-    /// All DMA is cache-coherent, even if a device asks for something else.
+    /// Whether all DMA is cache-coherent, even if a device asks for no snooping. Corresponds to
+    /// `enforce_cache_coherency`.
     pub(super) coherent: bool,
 }
 
 impl Domain {
-    /// A new domain with `group` attached.
+    /// Creates a domain and attaches `group` to it.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the IOMMU driver says.
+    /// - `ENODEV` if the group has no device.
+    /// - `ENOMEM`, or any errno of the IOMMU driver's `domain_alloc_paging`.
+    /// - Those of [`Domain::attach`].
     pub(super) fn new(group: GroupHandle) -> Result<Self> {
         let mut domain = Self {
             paging: group.new_domain()?,
@@ -66,23 +72,31 @@ impl Domain {
         Ok(domain)
     }
 
+    /// Attaches `group`.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory.
+    /// - `EBUSY` if the group is attached to another domain.
+    /// - `EINVAL` if the domain does not fit the devices, or any other errno of the IOMMU driver's
+    ///   `attach_dev`.
     pub(super) fn attach(&mut self, group: GroupHandle) -> Result {
         self.members.reserve(1, GFP_KERNEL)?;
         self.paging.attach(group)?;
         let member = DomainMember { group, pins: false };
-        // There is room.
+        // This does not fail, as room was reserved above.
         self.members.push(member, GFP_KERNEL)?;
         Ok(())
     }
 
-    /// Detaches `group`, if it was attached.
+    /// Detaches `group` and returns its entry, or `None` if it is not attached to this domain.
     pub(super) fn detach(&mut self, group: GroupHandle) -> Option<DomainMember> {
         let index = self.members.iter().position(|other| other.group == group)?;
         self.paging.detach(group);
         self.members.remove(index).ok()
     }
 
-    /// Returns the addresses that can be mapped.
+    /// Returns the I/O addresses that can be mapped, or `None` if the IOMMU driver reports none.
     pub(super) fn aperture(&self) -> Option<IovaRange> {
         let (first, last) = self.paging.aperture();
         IovaRange::new(Iova::new(first), Iova::new(last))
@@ -92,28 +106,29 @@ impl Domain {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the IOMMU driver says. Nothing is mapped then.
+    /// `ENOMEM`, or any other errno of the IOMMU driver. Nothing is mapped then.
     pub(super) fn map(&self, iova: Iova, run: Run, prot: IommuProt) -> Result {
         let bytes = run.pages().bytes(mm::SHIFT);
         let physical = run.first().get() << mm::SHIFT;
-        // CAST: Every run lies in a mapping, whose addresses fit native words.
+        // CAST: Every run is in a mapping, for whose addresses MAP_DMA has checked that they fit
+        // native words.
         let (iova, bytes) = (iova.get() as usize, bytes as usize);
-        // SAFETY: The run is memory that a user lends to the devices of the container: its pages
-        // are pinned, and stay so until the run is unmapped from all domains, or it belongs to a
-        // device.
+        // SAFETY: The run is memory of user space, which may be changed at any time, or memory of a
+        // device. The callers keep its pages pinned until `unmap` of all domains has succeeded
+        // (`PinnedRuns::release`), so they are not used for anything else meanwhile.
         unsafe { self.paging.map(iova, physical, bytes, prot) }
     }
 
-    /// Removes what is mapped in `range` and waits until no device can use it any more.
+    /// Unmaps `range` and flushes the IOTLB, so that no device can access it any more.
     ///
-    /// Returns whether all of it was mapped and is now gone.
+    /// Returns whether all of it was mapped and has been unmapped.
     pub(super) fn unmap(&self, range: IovaRange) -> bool {
-        // CAST: As in `map`.
+        // CAST: The range is that of a mapping or a part of it, so its addresses fit native words.
         let (iova, bytes) = (range.first().get() as usize, range.bytes() as usize);
         self.paging.unmap(iova, bytes) == bytes
     }
 
-    /// Whether devices that need `other` can use this domain instead.
+    /// Returns whether groups of the domain `other` may be attached to this one instead.
     pub(super) fn replaces(&self, other: &Self) -> bool {
         self.paging.same_kind(&other.paging) && self.coherent == other.coherent
     }
@@ -127,18 +142,19 @@ impl Drop for Domain {
     }
 }
 
-/// All domains of a container. The same ranges are mapped in each.
+/// All domains of a container. Corresponds to `domain_list` and `pgsize_bitmap` of
+/// `struct vfio_iommu`.
 pub(super) struct Domains {
     pub(super) list: KVec<Domain>,
-    /// The page sizes that all of them have.
+    /// The page sizes that all of them have, as a bitmap.
     page_sizes: u64,
 }
 
 impl Domains {
-    /// Page sizes that do not restrict anything: every one that is not smaller than a base page.
+    /// The page sizes of a container without a domain: all that are not smaller than a base page.
     const ALL_PAGE_SIZES: u64 = !((1 << mm::SHIFT) - 1);
 
-    /// No domain.
+    /// Creates an empty list.
     pub(super) const fn new() -> Self {
         Self {
             list: KVec::new(),
@@ -146,22 +162,24 @@ impl Domains {
         }
     }
 
-    /// Whether there is none: then nothing is translated, and nothing pinned.
+    /// Returns whether there is no domain. Then nothing is mapped for devices, and only drivers of
+    /// emulated devices pin pages.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The page sizes that can be used, as a bitmap.
+    /// Returns the page sizes that all domains have, as a bitmap: bit n stands for 2^n bytes.
     pub(super) fn page_sizes(&self) -> u64 {
         self.page_sizes
     }
 
-    /// Whether all DMA of all groups is cache-coherent.
+    /// Returns whether all DMA of all groups is cache-coherent; true if there is no domain.
+    #[doc(alias = "vfio_domains_have_enforce_cache_coherency")]
     pub(super) fn all_enforce_coherency(&self) -> bool {
         self.list.iter().all(|domain| domain.coherent)
     }
 
-    /// The domain that `group` uses.
+    /// Returns the domain to which `group` is attached.
     pub(super) fn of(&self, group: GroupHandle) -> Option<&PagingDomain> {
         let domain = self
             .list
@@ -170,7 +188,8 @@ impl Domains {
         Some(&domain.paging)
     }
 
-    /// Whether devices can write to whatever is mapped without anybody knowing.
+    /// Returns whether there is a group whose devices can write to any page without a driver of the
+    /// group having pinned it. Corresponds to `num_non_pinned_groups` not being zero.
     pub(super) fn write_anywhere(&self) -> bool {
         self.list
             .iter()
@@ -178,7 +197,8 @@ impl Domains {
             .any(|member| !member.pins)
     }
 
-    /// Notes that the drivers of `group` pin what its devices write, if it is here.
+    /// Records that drivers of `group` pin the pages that its devices write to. Does nothing if the
+    /// group is attached to none of the domains.
     pub(super) fn mark_as_pinning(&mut self, group: GroupHandle) {
         let members = self
             .list
@@ -189,18 +209,18 @@ impl Domains {
         }
     }
 
-    /// The addresses that every domain can translate.
+    /// Returns the addresses that can be mapped in every domain, or `None` if there are none.
     pub(super) fn aperture(&self) -> Option<IovaRange> {
         self.list.iter().try_fold(IovaRange::ALL, |all, domain| {
             all.intersection(domain.aperture()?)
         })
     }
 
-    /// The reserved regions of all groups.
+    /// Returns the reserved regions of all groups.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the IOMMU core says.
+    /// `ENOMEM` if there is no memory.
     pub(super) fn reserved(&self) -> Result<KVec<Reserved>> {
         let mut all = iova::reserved_list()?;
         for member in self.list.iter().flat_map(|domain| domain.members.iter()) {
@@ -213,7 +233,8 @@ impl Domains {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the IOMMU driver says; then it is mapped in none.
+    /// `ENOMEM`, or any other errno of an IOMMU driver. The run is mapped in no domain then.
+    #[doc(alias = "vfio_iommu_map")]
     pub(super) fn map(&self, iova: Iova, run: Run, prot: IommuProt) -> Result {
         for (done, domain) in self.list.iter().enumerate() {
             let Err(error) = domain.map(iova, run, prot) else {
@@ -229,11 +250,11 @@ impl Domains {
         Ok(())
     }
 
-    /// Unmaps `range`, all of which is mapped, in every domain.
+    /// Unmaps `range`, all of which is mapped, from every domain.
     ///
-    /// Returns whether no device can reach it any more.
+    /// Returns whether no device can access it any more. If not, the kernel warns.
     pub(super) fn unmap(&self, range: IovaRange) -> bool {
-        // No short cut: every domain has to be tried.
+        // The range is unmapped from the other domains even if one fails.
         let failed = self
             .list
             .iter()
@@ -243,10 +264,11 @@ impl Domains {
         failed == 0
     }
 
-    /// Computes the page sizes after a domain came or went.
+    /// Computes the page sizes again after a domain was added or removed.
     ///
-    /// Sizes below that of a base page are hidden behind it: memory is pinned in base pages, and
-    /// the IOMMU may use its smaller ones for them.
+    /// Sizes below that of a base page are replaced by it: memory is pinned in base pages, which
+    /// the IOMMU driver can map with smaller ones.
+    #[doc(alias = "vfio_update_pgsize_bitmap")]
     pub(super) fn update_page_sizes(&mut self) {
         let common = self
             .list
@@ -259,15 +281,15 @@ impl Domains {
     }
 }
 
-/// Appends the regions that users cannot use freely because of `group` to `regions`.
+/// Appends the reserved regions of `group` to `regions`.
 ///
 /// # Errors
 ///
-/// `ENOMEM`, or what the IOMMU core says.
+/// `ENOMEM` if there is no memory.
 pub(super) fn append_reserved(group: GroupHandle, regions: &mut KVec<Reserved>) -> Result {
     group.for_each_reserved(|region| {
-        // A region without addresses reserves nothing; one that leaves the address space reserves
-        // the rest of it.
+        // A region of size zero reserves nothing. One that reaches beyond the address space
+        // reserves the rest of it.
         let first = Iova::new(region.start);
         let Some(rest) = region.length.checked_sub(1) else {
             return Ok(());

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations table that the core calls, and its registration.
+//! The table of operations that the core calls, and its registration.
 //!
-//! Each function turns the core's pointers into references, calls one method, and turns the
-//! result into an errno. No policy.
+//! Each function turns the core's pointers into references, calls one method, and turns the result
+//! into an errno.
 //!
-//! What the core promises, for all functions: `iommu_data` is what `open` returned, `release` is
-//! called once and last, and a group that is passed is valid until it has been detached (or, if
-//! attaching fails, for the duration of the call). No lock of this module is held.
+//! The core guarantees for all functions:
+//!
+//! * `iommu_data` is a pointer that [`open`] has returned and that was not passed to [`release`]
+//!   yet. No other function is called for it during or after `release`.
+//! * A group that is passed is valid during the call, and after a successful [`attach_group`] until
+//!   [`detach_group`] has returned.
+//! * The functions are called in process context, and no lock of this module is held.
+//!
+//! Corresponds to `vfio_iommu_driver_ops_type1` and the functions in it.
 
 use core::ptr::{
     self,
@@ -58,16 +64,16 @@ use crate::{
 
 type Owned = Pin<KBox<Type1>>;
 
-// Any thread may call the functions below.
+// The functions below are called by any thread, several at the same time.
 const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<Type1>()
 };
 
-/// The table, which other modules read.
+/// The table of operations, which the core reads.
 struct Table(bindings::vfio_iommu_driver_ops);
 
-// SAFETY: The table is never written.
+// SAFETY: The table is only read: it has no interior mutability, and the core takes it as const.
 unsafe impl Sync for Table {}
 
 static TABLE: Table = Table(bindings::vfio_iommu_driver_ops {
@@ -86,17 +92,20 @@ static TABLE: Table = Table(bindings::vfio_iommu_driver_ops {
     group_iommu_domain: Some(group_iommu_domain),
 });
 
-/// The registration with the core. Dropping it ends it.
+/// The registration of the backend with the core. Dropping it unregisters the backend.
 pub(crate) struct Registration(());
 
 impl Registration {
-    /// Offers this backend to containers.
+    /// Registers the backend, so that containers can be opened with it.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` if it is registered already.
+    /// - `ENOMEM` if there is no memory.
+    /// - `EINVAL` if the backend is registered already.
+    #[doc(alias = "vfio_register_iommu_driver")]
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: The table is static, and valid until `drop` has removed it.
+        // SAFETY: The table is static, so it is valid until `drop` unregisters it, which happens
+        // before the module is unloaded.
         to_result(unsafe { bindings::vfio_register_iommu_driver(&TABLE.0) })?;
         Ok(Self(()))
     }
@@ -104,26 +113,32 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: Registered by `new`.
+        // SAFETY: A value exists only if `new` has registered the table.
         unsafe { bindings::vfio_unregister_iommu_driver(&TABLE.0) };
     }
 }
 
-/// The state of a container.
+/// Returns the state of a container.
 ///
 /// # Safety
 ///
-/// `iommu_data` must come from [`open`], and [`release`] must not be called while the result is in
-/// use.
+/// `iommu_data` must be a pointer that [`open`] has returned, and must not be passed to [`release`]
+/// during the lifetime of the result.
 unsafe fn type1<'a>(iommu_data: *mut c_void) -> Pin<&'a Type1> {
-    // SAFETY: By the contract of this function.
+    // SAFETY: `open` returned the result of `into_foreign` of the same type. By the safety
+    // requirements of this function it is not turned back meanwhile.
     unsafe { Owned::borrow(iommu_data) }
 }
 
+/// Creates the state of a container of the type `arg`. Returns a pointer to it, or an error
+/// pointer.
+///
+/// Called by SET_IOMMU with the lock of the container in the core held for writing. Corresponds to
+/// `vfio_iommu_type1_open()`.
+///
 /// # Safety
 ///
-/// None; called by SET_IOMMU under the lock of the container. The caller gets the state, or an
-/// error pointer.
+/// There are no safety requirements.
 unsafe extern "C" fn open(arg: c_ulong) -> *mut c_void {
     match Type1::open(arg) {
         Ok(type1) => type1.into_foreign(),
@@ -131,19 +146,28 @@ unsafe extern "C" fn open(arg: c_ulong) -> *mut c_void {
     }
 }
 
+/// Frees the state of a container, and with it all mappings and domains.
+///
+/// Called when the last group was detached or the last reference to the container is dropped.
+/// Corresponds to `vfio_iommu_type1_release()`.
+///
 /// # Safety
 ///
-/// See the top of the file. Called when the container is given up or its last group was detached;
-/// nobody else uses the state any more.
+/// `iommu_data` must be as the header of this file says, and nobody else may use it any more.
 unsafe extern "C" fn release(iommu_data: *mut c_void) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: `open` returned the result of `into_foreign` of the same type. By the safety
+    // requirements of this function nobody has a reference to it.
     drop(unsafe { Owned::from_foreign(iommu_data) });
 }
 
+/// Handles an ioctl on the container, in the context of the task that made it.
+///
+/// Called without locks of the core, except for CHECK_EXTENSION with a null `iommu_data`.
+/// Corresponds to `vfio_iommu_type1_ioctl()`.
+///
 /// # Safety
 ///
-/// See the top of the file. `iommu_data` may be null for CHECK_EXTENSION. Called in the context
-/// of the user that made the request.
+/// `iommu_data` must be null or as the header of this file says.
 unsafe extern "C" fn ioctl(iommu_data: *mut c_void, cmd: c_uint, arg: c_ulong) -> c_long {
     let result = if iommu_data.is_null() {
         match cmd {
@@ -151,22 +175,29 @@ unsafe extern "C" fn ioctl(iommu_data: *mut c_void, cmd: c_uint, arg: c_ulong) -
             _ => Err(ENOTTY),
         }
     } else {
-        // SAFETY: By the contract of this function.
+        // SAFETY: `iommu_data` is not null. By the safety requirements of this function it is a
+        // pointer from `open`, and not released during the call.
         unsafe { type1(iommu_data) }.ioctl(cmd, UserAddr::new(arg))
     };
     from_result(|| result)
 }
 
+/// Attaches a group to the container.
+///
+/// Called with the lock of the container in the core held for writing. Corresponds to
+/// `vfio_iommu_type1_attach_group()`.
+///
 /// # Safety
 ///
-/// See the top of the file. Called with the lock of the container held for writing.
+/// `iommu_data` and `group` must be as the header of this file says; `group` may be null.
 unsafe extern "C" fn attach_group(
     iommu_data: *mut c_void,
     group: *mut bindings::iommu_group,
     kind: bindings::vfio_group_type,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: By the contract of this function.
+        // SAFETY: By the safety requirements of this function `iommu_data` is a pointer from `open`
+        // and not released during the call, and `group` is valid until it is detached.
         let (type1, group) = unsafe { (type1(iommu_data), GroupHandle::from_raw(group)) };
         let emulated = kind == bindings::vfio_group_type::VFIO_EMULATED_IOMMU;
         type1.attach_group(group.ok_or(EINVAL)?, emulated)?;
@@ -174,21 +205,32 @@ unsafe extern "C" fn attach_group(
     })
 }
 
+/// Detaches a group from the container.
+///
+/// Called with the lock of the container in the core held for writing. Corresponds to
+/// `vfio_iommu_type1_detach_group()`.
+///
 /// # Safety
 ///
-/// See the top of the file. Called with the lock of the container held for writing.
+/// `iommu_data` and `group` must be as the header of this file says; `group` may be null.
 unsafe extern "C" fn detach_group(iommu_data: *mut c_void, group: *mut bindings::iommu_group) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function `iommu_data` is a pointer from `open` and
+    // not released during the call, and `group` is valid until `detach_group` has returned.
     let (type1, group) = unsafe { (type1(iommu_data), GroupHandle::from_raw(group)) };
     if let Some(group) = group {
         type1.detach_group(group);
     }
 }
 
+/// Pins `npage` pages for a driver. Returns `npage` or a negative errno.
+///
+/// Called by drivers through the core, with locks of their own held. Corresponds to
+/// `vfio_iommu_type1_pin_pages()`.
+///
 /// # Safety
 ///
-/// See the top of the file. `pages` must be null or have room for `npage` pointers. Called by
-/// drivers, with locks of their own held.
+/// `iommu_data` and `group` must be null or as the header of this file says. `pages` must be null
+/// or valid for writing `npage` pointers, which nobody else accesses during the call.
 unsafe extern "C" fn pin_pages(
     iommu_data: *mut c_void,
     group: *mut bindings::iommu_group,
@@ -203,9 +245,11 @@ unsafe extern "C" fn pin_pages(
         if iommu_data.is_null() || count == 0 {
             return Err(EINVAL);
         }
-        // SAFETY: By the contract of this function.
+        // SAFETY: `iommu_data` is not null. By the safety requirements of this function it is a
+        // pointer from `open` and not released during the call, and `group` is valid or null.
         let (type1, group) = unsafe { (type1(iommu_data), GroupHandle::from_raw(group)) };
-        // SAFETY: As above.
+        // SAFETY: `pages` is not null. By the safety requirements of this function it is valid for
+        // writing `count` pointers, which nobody else accesses.
         let mut pages = unsafe { PageSlots::from_raw(pages, count) };
         let group = group.ok_or(EINVAL)?;
         type1.pin_pages(group, Iova::new(user_iova), prot, &mut pages)?;
@@ -213,47 +257,75 @@ unsafe extern "C" fn pin_pages(
     })
 }
 
+/// Unpins `npage` pages for a driver.
+///
+/// Called by drivers through the core, with locks of their own held. Corresponds to
+/// `vfio_iommu_type1_unpin_pages()`.
+///
 /// # Safety
 ///
-/// See the top of the file. Called by drivers, with locks of their own held.
+/// `iommu_data` must be as the header of this file says.
 unsafe extern "C" fn unpin_pages(
     iommu_data: *mut c_void,
     user_iova: bindings::dma_addr_t,
     npage: c_int,
 ) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function `iommu_data` is a pointer from `open` and
+    // not released during the call.
     unsafe { type1(iommu_data) }.unpin_pages(Iova::new(user_iova), npage);
 }
 
+/// Registers a device, so that its driver is notified before mappings are removed.
+///
+/// Called with the lock of the device set held, before the driver opens the device. Corresponds to
+/// `vfio_iommu_type1_register_device()`.
+///
 /// # Safety
 ///
-/// See the top of the file. `device` must stay valid until it was unregistered.
+/// `iommu_data` must be as the header of this file says. `device` must be null or stay valid until
+/// [`unregister_device`] has returned.
 unsafe extern "C" fn register_device(iommu_data: *mut c_void, device: *mut bindings::vfio_device) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function `iommu_data` is a pointer from `open` and
+    // not released during the call, and `device` stays valid until `unregister_device` has removed
+    // the listener and waited for calls of its driver.
     let (type1, listener) = unsafe { (type1(iommu_data), UnmapListener::from_raw(device)) };
     if let Some(listener) = listener {
         type1.register_device(listener);
     }
 }
 
+/// Unregisters a device. When this function returns its driver is not being called any more.
+///
+/// Called with the lock of the device set held, after the driver has closed the device. Corresponds
+/// to `vfio_iommu_type1_unregister_device()`.
+///
 /// # Safety
 ///
-/// See the top of the file. `device` must be valid.
+/// `iommu_data` must be as the header of this file says. `device` must be null or valid during the
+/// call.
 unsafe extern "C" fn unregister_device(
     iommu_data: *mut c_void,
     device: *mut bindings::vfio_device,
 ) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function `iommu_data` is a pointer from `open` and
+    // not released during the call. `device` is null or valid during the call, and the listener
+    // made from it here is not used after it.
     let (type1, listener) = unsafe { (type1(iommu_data), UnmapListener::from_raw(device)) };
     if let Some(listener) = listener {
         type1.unregister_device(listener);
     }
 }
 
+/// Copies `count` bytes between a driver's buffer and user memory, to user memory if `write`.
+///
+/// Called by drivers through the core, with locks of their own held. Corresponds to
+/// `vfio_iommu_type1_dma_rw()`.
+///
 /// # Safety
 ///
-/// See the top of the file. `data` must be valid for `count` bytes, for writing unless `write`.
-/// Called by drivers, with locks of their own held.
+/// `iommu_data` must be as the header of this file says. `data` must be null or valid for `count`
+/// bytes, for reading if `write` and for writing otherwise. During the call nobody may write to
+/// them, or access them unless `write`.
 unsafe extern "C" fn dma_rw(
     iommu_data: *mut c_void,
     user_iova: bindings::dma_addr_t,
@@ -263,19 +335,28 @@ unsafe extern "C" fn dma_rw(
 ) -> c_int {
     from_result(|| {
         let data = NonNull::new(data.cast()).ok_or(EINVAL)?;
-        // SAFETY: By the contract of this function.
+        // SAFETY: By the safety requirements of this function `iommu_data` is a pointer from `open`
+        // and not released during the call.
         let type1 = unsafe { type1(iommu_data) };
-        // SAFETY: As above.
+        // SAFETY: `data` is not null. By the safety requirements of this function it is valid for
+        // `count` bytes for the direction that `write` says, and not accessed by others in a way
+        // that conflicts.
         let buffer = unsafe { DmaBuffer::from_raw(data, count, write) };
         type1.dma_rw(Iova::new(user_iova), buffer)?;
         Ok(0)
     })
 }
 
+/// Returns the domain to which a group is attached, which is valid as long as the group is
+/// attached, or an error pointer: `EINVAL` if a pointer is null, `ENODEV` if the group has no
+/// domain.
+///
+/// The kernel has no caller of this operation. Corresponds to
+/// `vfio_iommu_type1_group_iommu_domain()`.
+///
 /// # Safety
 ///
-/// See the top of the file. The caller gets a domain that is valid while the group is attached,
-/// or an error pointer: `EINVAL` without container or group, `ENODEV` for a group without domain.
+/// `iommu_data` and `group` must be null or as the header of this file says.
 unsafe extern "C" fn group_iommu_domain(
     iommu_data: *mut c_void,
     group: *mut bindings::iommu_group,
@@ -284,7 +365,8 @@ unsafe extern "C" fn group_iommu_domain(
         if iommu_data.is_null() {
             return Err(EINVAL);
         }
-        // SAFETY: By the contract of this function.
+        // SAFETY: `iommu_data` is not null. By the safety requirements of this function it is a
+        // pointer from `open` and not released during the call, and `group` is valid or null.
         let (type1, group) = unsafe { (type1(iommu_data), GroupHandle::from_raw(group)) };
         type1.domain_of(group.ok_or(EINVAL)?, PagingDomain::as_ptr)
     };

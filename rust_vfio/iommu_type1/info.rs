@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a container tells about itself: GET_INFO and CHECK_EXTENSION.
+//! GET_INFO (contract 6.4) and CHECK_EXTENSION (contract 6.3).
+//!
+//! Corresponds to `vfio_iommu_type1_get_info()`, the functions `vfio_iommu_*_build_caps()`, and
+//! `vfio_iommu_type1_check_extension()`.
 
 use kernel::prelude::*;
 
@@ -16,7 +19,9 @@ use crate::{
     kernel::uaccess::UserAddr, //
 };
 
-/// Answers CHECK_EXTENSION. Before the type of a container is set there is no `type1` to ask.
+/// Answers CHECK_EXTENSION: returns 1 if the extension `what` is supported and 0 otherwise. `type1`
+/// is `None` before the type of the container is set.
+#[doc(alias = "vfio_iommu_type1_check_extension")]
 pub(super) fn check_extension(type1: Option<&Type1>, what: usize) -> isize {
     let yes = match (what, type1) {
         (extension::TYPE1 | extension::TYPE1_V2 | extension::UNMAP_ALL, _) => true,
@@ -27,8 +32,8 @@ pub(super) fn check_extension(type1: Option<&Type1>, what: usize) -> isize {
 }
 
 impl Type1 {
-    /// Whether the container has an extension that depends on what is in it.
-    #[inline(never)] // As `get_info`.
+    /// Returns whether the container has an extension that depends on its state.
+    #[inline(never)] // So that cheap requests need not save the registers of this one.
     fn has_extension(&self, what: usize) -> bool {
         match what {
             extension::DMA_CC => self.state.lock().domains.all_enforce_coherency(),
@@ -37,11 +42,18 @@ impl Type1 {
         }
     }
 
-    /// GET_INFO: page sizes, and a chain of capabilities if the user made room for it.
+    /// Handles GET_INFO: returns the page sizes, and a chain of capabilities if `argsz` has room
+    /// for all of it. Otherwise sets `argsz` to the size in bytes that is needed.
+    ///
+    /// Takes the lock of the container.
     ///
     /// # Errors
     ///
-    /// `EFAULT`; `EINVAL` if there is no room for the page sizes; `ENOMEM`.
+    /// - `EFAULT` if the request cannot be read.
+    /// - `EINVAL` if `argsz` does not cover the page sizes.
+    /// - `ENOMEM` if there is no memory for a copy of the valid ranges.
+    /// - `EFAULT` if the reply cannot be written.
+    #[doc(alias = "vfio_iommu_type1_get_info")]
     #[inline(never)] // So that cheap requests need not save the registers of this one.
     pub(super) fn get_info(&self, arg: UserAddr) -> Result<isize> {
         let asked: uapi::Info = arg.read_prefix(uapi::INFO_MIN)?;
@@ -54,7 +66,7 @@ impl Type1 {
         let (page_sizes, capabilities, fixed, needed) = {
             let state = self.state.lock();
             let page_sizes = state.domains.page_sizes();
-            // The list comes from hardware and has a handful of elements.
+            // The number of ranges is bounded by that of the reserved regions of all groups.
             let count = u32::try_from(state.valid.len())?;
             let capabilities = uapi::Capabilities::new(
                 smallest_page(page_sizes).unwrap_or(0),

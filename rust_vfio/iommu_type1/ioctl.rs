@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which request of a container goes where.
-//!
-//! Corresponds to `vfio_iommu_type1_ioctl()`.
+//! The dispatch of ioctls on a container.
 
 use kernel::prelude::*;
 
@@ -16,11 +14,17 @@ use crate::{
 };
 
 impl Type1 {
-    /// Handles a request of the user to the container that the core does not know.
+    /// Handles an ioctl on the container that the core does not handle itself. `arg` is its
+    /// argument.
+    ///
+    /// Called without locks, in the context of the calling task.
     ///
     /// # Errors
     ///
-    /// `ENOTTY` if this backend does not know it either, otherwise what the request says.
+    /// - `ENOTTY` for an unknown request.
+    /// - Those of [`Type1::get_info`], [`Type1::map_dma`], [`Type1::unmap_dma`] and
+    ///   [`Type1::dirty_pages`]. CHECK_EXTENSION does not fail.
+    #[doc(alias = "vfio_iommu_type1_ioctl")]
     pub(super) fn ioctl(&self, request: u32, arg: UserAddr) -> Result<isize> {
         match request {
             ioctls::VFIO_CHECK_EXTENSION => Ok(info::check_extension(Some(self), arg.get())),

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of addresses that may be mapped, as groups come and go.
+//! The construction of the list of addresses that may be mapped (contract 6.11).
 //!
-//! The rules are in [`crate::iommu_type1::logic::iova_ranges`]; this is where their lists live. A list is
-//! always built next to the one in use, which stays as it is if anything fails.
+//! The rules are in [`iova_ranges`](crate::iommu_type1::logic::iova_ranges). A new list is built
+//! beside the one in use, which stays as it is if anything fails.
+//!
+//! Corresponds to `vfio_iommu_iova_get_copy()` with the changes to the copy that follow it.
 
 use kernel::prelude::*;
 
@@ -16,26 +18,28 @@ use crate::iommu_type1::logic::{
     units::IovaRange, //
 };
 
-/// An empty list with room for as many regions as a group commonly has.
+/// Creates an empty list with room for the number of regions that a group commonly has.
 ///
 /// # Errors
 ///
-/// `ENOMEM`.
+/// `ENOMEM` if there is no memory.
 pub(super) fn reserved_list() -> Result<KVec<Reserved>> {
     Ok(KVec::with_capacity(4, GFP_KERNEL)?)
 }
 
-/// `valid` restricted to `aperture` and without `reserved` regions.
+/// Returns the list `valid`, restricted to `aperture` and without the `reserved` regions. If
+/// `valid` is empty the list starts with the whole aperture.
 ///
 /// # Errors
 ///
-/// `ENOMEM`; `EINVAL` if no address is left.
+/// - `ENOMEM` if there is no memory.
+/// - `EINVAL` if no address is left.
 pub(super) fn restricted(
     valid: &[IovaRange],
     aperture: IovaRange,
     reserved: &[Reserved],
 ) -> Result<KVec<IovaRange>> {
-    // Each hole splits one range at most, so this is enough for all of them.
+    // Each hole splits at most one range, so the lists do not have to grow.
     let most = valid.len().max(1).saturating_add(reserved.len());
     let mut list = KVec::with_capacity(most, GFP_KERNEL)?;
     let mut rest = KVec::with_capacity(most, GFP_KERNEL)?;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices whose drivers pin pages: before a mapping goes, they are told to unpin theirs.
+//! The devices of a container whose drivers are notified before a mapping is removed.
 //!
-//! A driver is called without the lock of the container, which it needs for unpinning. What keeps
-//! its device is a lock of the registration: the call runs under it, and whoever removes the
-//! device takes it too, so removal waits for the call, and for nothing else.
+//! The list is part of the state of the container and protected by its lock. Each listener has a
+//! mutex of its own, which is held while its driver is called; see
+//! [`notify`](crate::iommu_type1::notify).
 //!
-//! Deviation from C, which has one lock for the list of devices, takes it inside the lock of the
-//! container and calls drivers under it: two threads can wait for each other there.
+//! Corresponds to `device_list` and `device_list_lock` of `struct vfio_iommu`.
 
 use kernel::{
     new_mutex,
@@ -20,13 +19,13 @@ use kernel::{
 
 use crate::iommu_type1::views::unmap_listener::UnmapListener;
 
-/// A device that the core registered.
+/// A device that the core has registered with the container.
 #[pin_data]
 pub(super) struct Listener {
-    /// Counts the registrations of a container.
+    /// The number of registrations with the container before this one.
     pub(super) serial: u64,
     pub(super) device: UnmapListener,
-    /// Whether the driver may still be called. Held while it is.
+    /// Whether the device is still registered. The mutex is held while the driver is called.
     #[pin]
     pub(super) registered: Mutex<bool>,
 }
@@ -35,12 +34,12 @@ pub(super) struct Listener {
 pub(super) struct Listeners {
     list: KVec<Arc<Listener>>,
     next_serial: u64,
-    /// How many devices are missing in the list because there was no memory.
+    /// The number of registered devices that are not in the list because there was no memory.
     pub(super) missing: usize,
 }
 
 impl Listeners {
-    /// None.
+    /// Creates an empty list.
     pub(super) const fn new() -> Self {
         Self {
             list: KVec::new(),
@@ -49,22 +48,27 @@ impl Listeners {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether the list is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether every driver that pins pages would be told, and there is one.
+    /// Returns whether there is a listener and no registered device is missing in the list.
     pub(super) fn are_complete(&self) -> bool {
         self.missing == 0 && !self.is_empty()
     }
 
-    /// The first one with a serial number of at least `serial`.
+    /// Returns the first listener with a serial number of at least `serial`.
     pub(super) fn next_from(&self, serial: u64) -> Option<Arc<Listener>> {
         let next = self.list.iter().find(|entry| entry.serial >= serial)?;
         Some(next.clone())
     }
 
+    /// Appends `device`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory.
     pub(super) fn add(&mut self, device: UnmapListener) -> Result {
         let serial = self.next_serial;
         let entry = Arc::pin_init(
@@ -80,6 +84,7 @@ impl Listeners {
         Ok(())
     }
 
+    /// Removes `device` and returns its listener, or `None` if it is not in the list.
     pub(super) fn remove(&mut self, device: UnmapListener) -> Option<Arc<Listener>> {
         let index = self.list.iter().position(|entry| entry.device == device)?;
         self.list.remove(index).ok()

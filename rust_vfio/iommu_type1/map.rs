@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! MAP_DMA: what the user asks for, in the order in which it is checked.
+//! MAP_DMA (contract 6.5).
 //!
-//! The order is part of the ABI (contract 6.5): a request with several mistakes gets the errno of
-//! the first. What can be decided without the state of the container is decided, and copied,
-//! without its lock.
+//! The order of the checks is part of the ABI: a request with several mistakes gets the errno of
+//! the first check that fails. Reading the request, and the checks that need no state of the
+//! container, are done without its lock.
 //!
-//! Deviation from C: a mapping that is too large for dirty tracking is refused before its memory
-//! is pinned, not after.
+//! Corresponds to `vfio_iommu_type1_map_dma()` and `vfio_dma_do_map()`.
+//!
+//! Deviation: C finds out only after a mapping was made that it is too large for dirty tracking,
+//! and removes it again. We check that before memory is pinned, so that the request fails at once.
 
 use kernel::prelude::*;
 
@@ -43,16 +45,23 @@ use crate::{
     }, //
 };
 
-/// A range of user memory that shall be mapped.
+/// A MAP_DMA whose numbers and flags have been checked.
 struct MapRequest {
+    /// The I/O addresses.
     range: IovaRange,
+    /// The first user address.
     vaddr: usize,
-    /// What devices may do, or nothing if only the user address of a mapping changes.
+    /// The accesses that devices are allowed, or `None` if only the user address of a mapping
+    /// changes.
     access: Option<IommuProt>,
 }
 
 impl MapRequest {
-    /// Reads the user's structure, as far as it can be checked on its own.
+    /// Reads the request and does the checks that need no state of the container.
+    ///
+    /// # Errors
+    ///
+    /// The first six of [`Type1::map_dma`].
     fn read(arg: UserAddr) -> Result<Self> {
         let map: uapi::DmaMap = arg.read()?;
         let known = uapi::MAP_READ | uapi::MAP_WRITE | uapi::MAP_VADDR;
@@ -71,7 +80,7 @@ impl MapRequest {
         }
         Ok(Self {
             range,
-            // CAST: Checked above.
+            // CAST: `fits_native` has checked that the number fits.
             vaddr: map.vaddr as usize,
             access: new.then_some(prot),
         })
@@ -79,11 +88,33 @@ impl MapRequest {
 }
 
 impl Type1 {
-    /// MAP_DMA.
+    /// Handles MAP_DMA: maps user memory for all devices of the container, or with
+    /// `VFIO_DMA_MAP_FLAG_VADDR` gives a mapping a new user address.
+    ///
+    /// Takes the lock of the container, and sleeps while memory is pinned.
     ///
     /// # Errors
     ///
-    /// See contract 6.5.
+    /// Nothing has changed then.
+    ///
+    /// - `EFAULT` if the request cannot be read.
+    /// - `EINVAL` if `argsz` is too small or an unknown flag is set.
+    /// - `EOVERFLOW` if a number does not fit a native word.
+    /// - `EINVAL` if the size is zero.
+    /// - `EOVERFLOW` if the I/O addresses or the user addresses wrap.
+    /// - `EINVAL` if no flag is set, or VADDR together with READ or WRITE.
+    /// - `EINVAL` if a number is not a multiple of the smallest page size, or the domains have no
+    ///   page size in common.
+    /// - With VADDR, the errors of [`Type1State::update_vaddr`]. The following ones cannot occur.
+    /// - `EEXIST` if a mapping overlaps the range.
+    /// - `ENOSPC` if the container has as many mappings as `dma_entry_limit` allows.
+    /// - `EINVAL` if the range is not within one range of valid addresses.
+    /// - `EINVAL` if dirty pages are tracked and there are more than 2^31 - 1 of them in the range.
+    /// - `ENOMEM` if there is no memory for the mapping.
+    /// - If the container has a domain, the errors of [`populate`] for pinning and mapping the
+    ///   memory: `EFAULT`, `ENOMEM` (also for exceeding `RLIMIT_MEMLOCK`), `EINTR` and others.
+    #[doc(alias = "vfio_iommu_type1_map_dma")]
+    #[doc(alias = "vfio_dma_do_map")]
     #[inline(never)] // So that cheap requests need not save the registers of this one.
     pub(super) fn map_dma(&self, arg: UserAddr) -> Result<isize> {
         let request = MapRequest::read(arg)?;
@@ -93,6 +124,11 @@ impl Type1 {
 }
 
 impl Type1State {
+    /// Does a MAP_DMA, with the lock of the container held.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Type1::map_dma`] from the seventh on.
     fn map(&mut self, request: MapRequest) -> Result {
         let MapRequest {
             range,
@@ -120,7 +156,7 @@ impl Type1State {
         let owner = self.current_owner()?;
         let mut mapping = Mapping::new(range.first(), vaddr, access, owner);
         if !self.domains.is_empty() {
-            // The caller is the owner.
+            // The owner is the calling process.
             populate(
                 &mut mapping,
                 range,

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is remembered of each mapping, and how one is found.
+//! Mappings, and the tree that contains all mappings of a container.
 //!
-//! The mappings of a container do not overlap. They are in a tree, sorted by their *last*
-//! address: then the first one at or behind an address is the one that has it, if any has, and
-//! one search answers both "what is there" and "what comes next". The search takes time
-//! proportional to the logarithm of their number.
+//! The mappings of a container do not overlap. They are in a red-black tree, sorted by their *last*
+//! I/O address. So the first entry whose key is at or above an address is the mapping that contains
+//! the address, or else the next mapping above it: one search finds both. All of this is protected
+//! by the lock of the container.
+//!
+//! Corresponds to `struct vfio_dma`, `dma_list` of `struct vfio_iommu`, and the functions
+//! `vfio_find_dma()`, `vfio_find_dma_first_node()`, `vfio_link_dma()` and `vfio_unlink_dma()`.
 
 use kernel::{
     prelude::*,
@@ -35,45 +38,48 @@ use crate::{
     kernel::iommu::IommuProt, //
 };
 
-/// Memory of the user that devices can use. Its last address is its key in [`Mappings`].
+/// A range of user memory that is mapped for devices. Corresponds to `struct vfio_dma`.
 ///
-/// Kept small: with its place in the tree it is not larger than what C allocates.
+/// The last I/O address is not stored here: it is the key in [`Mappings`]. With its node in the
+/// tree a mapping is not larger than in C.
 pub(crate) struct Mapping {
     /// The lowest I/O address.
     first: Iova,
     /// The user address that is mapped there.
     vaddr: usize,
-    /// Whose memory it is, and who pays for it.
+    /// The process whose memory it is, and to which locked pages are accounted.
     owner: Arc<Owner>,
-    /// What the owner has paid.
+    /// The number of pages that are accounted to the owner.
     pub(crate) accounted: Accounted,
-    /// The physical memory, if the container has a domain; otherwise the mapping has none.
+    /// The physical memory. Empty as long as the container has no domain.
     pub(crate) memory: PinnedRuns,
-    /// What only few mappings have.
+    /// Data that only few mappings need.
     extras: Option<KBox<Extras>>,
-    /// What devices may do.
+    /// The accesses that devices are allowed.
     access: IommuProt,
-    /// Whether the memory is still at the user address.
+    /// Whether the user address is valid. It is not after UNMAP_DMA with
+    /// `VFIO_DMA_UNMAP_FLAG_VADDR`.
     pub(crate) vaddr_valid: bool,
     /// Whether all pages are dirty. Only used while dirty pages are tracked.
     pub(crate) all_dirty: bool,
 }
 
 const _: () = {
-    // The tree adds three pointers and the key, which fills the 96 bytes of a slab.
+    // With three pointers and the key of the tree this is 96 bytes, the size of a slab object.
     assert!(core::mem::size_of::<Mapping>() <= 64 || !cfg!(CONFIG_64BIT));
 };
 
-/// What only few mappings have.
+/// Data that only few mappings need.
 pub(crate) struct Extras {
-    /// Pages that drivers of emulated devices use.
+    /// Pages that drivers of emulated devices have pinned.
     pub(crate) pins: Pins,
-    /// The dirty pages, a bit each, or nothing as long as none is.
+    /// The bitmap of dirty pages, whose bit 0 stands for the first page. Empty until a page is
+    /// dirty.
     pub(crate) dirty: KVVec<u64>,
 }
 
 impl Mapping {
-    /// A mapping that has no memory yet.
+    /// Creates a mapping without physical memory.
     pub(crate) fn new(first: Iova, vaddr: usize, access: IommuProt, owner: Arc<Owner>) -> Self {
         Self {
             first,
@@ -88,52 +94,52 @@ impl Mapping {
         }
     }
 
-    /// The lowest I/O address.
+    /// Returns the lowest I/O address.
     pub(crate) fn first(&self) -> Iova {
         self.first
     }
 
-    /// The user address of the memory.
+    /// Returns the user address of the first byte.
     pub(crate) fn vaddr(&self) -> usize {
         self.vaddr
     }
 
-    /// What devices may do.
+    /// Returns the accesses that devices are allowed.
     pub(crate) fn access(&self) -> IommuProt {
         self.access
     }
 
-    /// Says that the memory is now at `vaddr`.
+    /// Sets the user address to `vaddr` and makes it valid.
     pub(crate) fn set_vaddr(&mut self, vaddr: usize) {
         self.vaddr = vaddr;
         self.vaddr_valid = true;
     }
 
-    /// Whose memory it is.
+    /// Returns the process whose memory is mapped.
     pub(crate) fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// Gives the memory to `owner`. Returns the one before.
+    /// Sets the owner to `owner`. Returns the previous one.
     pub(crate) fn replace_owner(&mut self, owner: Arc<Owner>) -> Arc<Owner> {
         core::mem::replace(&mut self.owner, owner)
     }
 
-    /// What only few mappings have, if this one does.
+    /// Returns the data that only few mappings need, if this one has it.
     pub(crate) fn extras(&self) -> Option<&Extras> {
         self.extras.as_deref()
     }
 
-    /// See [`Mapping::extras`].
+    /// Returns what [`Mapping::extras`] returns, for changing it.
     pub(crate) fn extras_mut(&mut self) -> Option<&mut Extras> {
         self.extras.as_deref_mut()
     }
 
-    /// What only few mappings have, made if this one does not yet.
+    /// Returns the data that only few mappings need. Allocates it if this one has none yet.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM` if there is no memory.
     pub(crate) fn need_extras(&mut self) -> Result<&mut Extras> {
         if self.extras.is_none() {
             let extras = Extras {
@@ -145,12 +151,12 @@ impl Mapping {
         self.extras_mut().ok_or(ENOMEM)
     }
 
-    /// Whether a driver uses a page of it.
+    /// Returns whether drivers have pinned pages of the mapping.
     pub(crate) fn has_pins(&self) -> bool {
         self.extras().is_some_and(|extras| !extras.pins.is_empty())
     }
 
-    /// All addresses, for a mapping with key `last`.
+    /// Returns the I/O addresses of the mapping, whose key is `last`.
     fn range(&self, last: Iova) -> Option<IovaRange> {
         IovaRange::new(self.first, last)
     }
@@ -160,53 +166,56 @@ impl Mapping {
 ///
 /// # Invariants
 ///
-/// Each mapping is at its last address. They do not overlap.
+/// The key of each mapping is its last I/O address. The mappings do not overlap.
 pub(crate) struct Mappings(RBTree<Iova, Mapping>);
 
-/// Room for one more mapping.
+/// The memory for one more mapping in the tree.
 pub(crate) struct MappingReservation(RBTreeNodeReservation<Iova, Mapping>);
 
 impl MappingReservation {
-    /// Makes room.
+    /// Allocates the memory.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM` if there is no memory.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(RBTreeNodeReservation::new(GFP_KERNEL)?))
     }
 }
 
 impl Mappings {
-    /// No mapping.
+    /// Creates an empty tree.
     pub(crate) fn new() -> Self {
         Self(RBTree::new())
     }
 
-    /// The addresses of the first mapping that has `from` or lies behind it.
+    /// Returns the addresses of the mapping that contains `from`, or else of the next mapping
+    /// above.
     pub(crate) fn next_from(&self, from: Iova) -> Option<IovaRange> {
         let cursor = self.0.cursor_lower_bound(&from)?;
         let (last, mapping) = cursor.current();
         mapping.range(*last)
     }
 
-    /// Whether anything is mapped in `range`.
+    /// Returns whether a mapping overlaps `range`.
+    #[doc(alias = "vfio_find_dma")]
     pub(crate) fn any_in(&self, range: IovaRange) -> bool {
         self.next_from(range.first())
             .is_some_and(|mapping| mapping.overlaps(range))
     }
 
-    /// Adds a mapping that ends at `last`. The caller has checked that nothing is mapped there.
+    /// Inserts `mapping`, which ends at `last` (inclusive). No other mapping may overlap it.
+    #[doc(alias = "vfio_link_dma")]
     pub(crate) fn insert(&mut self, slot: MappingReservation, last: Iova, mapping: Mapping) {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: The key is the last address. The caller has checked that no mapping overlaps.
         self.0.insert(slot.0.into_node(last, mapping));
     }
 
-    /// Calls `f` with each mapping and its addresses, in order.
+    /// Calls `f` with each mapping and its addresses, in the order of addresses.
     ///
     /// # Errors
     ///
-    /// Those of `f`, which end the walk.
+    /// Any errno of `f`, which ends the iteration.
     pub(crate) fn try_for_each(
         &mut self,
         mut f: impl FnMut(IovaRange, &mut Mapping) -> Result,
@@ -219,12 +228,14 @@ impl Mappings {
         Ok(())
     }
 
-    /// The first mapping that has `from` or lies behind it, as a place to work at.
+    /// Returns a cursor at the mapping that contains `from`, or else at the next mapping above.
+    #[doc(alias = "vfio_find_dma_first_node")]
     pub(crate) fn place_from(&mut self, from: Iova) -> Option<MappingCursor<'_>> {
         self.0.cursor_lower_bound_mut(&from).map(MappingCursor)
     }
 
-    /// The place of the mapping that has `iova`, and its addresses.
+    /// Returns a cursor at the mapping that contains `iova`, and the addresses of this mapping.
+    #[doc(alias = "vfio_find_dma")]
     pub(crate) fn at(&mut self, iova: Iova) -> Option<(IovaRange, MappingCursor<'_>)> {
         let place = self.place_from(iova)?;
         let range = place.range()?;
@@ -232,31 +243,33 @@ impl Mappings {
     }
 }
 
-/// A mapping in its place among the others.
+/// A cursor at a mapping in the tree.
 pub(crate) struct MappingCursor<'a>(CursorMut<'a, Iova, Mapping>);
 
 impl MappingCursor<'_> {
-    /// The addresses of the mapping.
+    /// Returns the addresses of the mapping.
     pub(crate) fn range(&self) -> Option<IovaRange> {
         let (last, mapping) = self.0.current();
         mapping.range(*last)
     }
 
-    /// The mapping.
+    /// Returns the mapping.
     pub(crate) fn mapping(&mut self) -> &mut Mapping {
         self.0.current_mut().1
     }
 
-    /// The place of the next mapping.
+    /// Moves to the next mapping, or returns `None` after the last one.
     pub(crate) fn next(self) -> Option<Self> {
         self.0.move_next().map(Self)
     }
 
-    /// Removes the mapping, whose memory must have been released, and goes to the next one.
+    /// Removes the mapping, whose memory must have been released, and moves to the next one, or
+    /// returns `None` after the last one.
+    #[doc(alias = "vfio_unlink_dma")]
     pub(crate) fn remove(self) -> Option<Self> {
         let last = *self.0.current().0;
         let (neighbour, _removed) = self.0.remove_current();
-        // Without a mapping behind the removed one, the tree hands out the one before.
+        // If there is no next mapping, the tree returns a cursor at the previous one.
         neighbour
             .filter(|neighbour| *neighbour.current().0 > last)
             .map(Self)

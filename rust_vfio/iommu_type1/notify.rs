@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Drivers of emulated devices are told which mappings go away.
+//! Notification of drivers of emulated devices before a mapping is removed (contract 6.15).
 //!
-//! A driver is called without the lock of the container, which it needs for unpinning. What keeps
-//! its device is a lock of the registration ([`Listener`](super::listeners::Listener)): the call
-//! runs under it, and whoever removes the device takes it too, so removal waits for the call, and
-//! for nothing else.
+//! A driver is called without the lock of the container, which it takes to unpin pages. The mutex
+//! of its [`Listener`](super::listeners::Listener) is held instead. Unregistering the device takes
+//! this mutex too, so it waits for a call of the driver that is running, and for nothing else.
 //!
-//! Corresponds to `vfio_notify_dma_unmap()` and the two functions that register devices.
+//! Corresponds to `vfio_notify_dma_unmap()`, `vfio_iommu_type1_register_device()` and
+//! `vfio_iommu_type1_unregister_device()`.
 //!
-//! Deviation: C has one lock for the list of devices, takes it inside the lock of the container and
-//! calls drivers under it: two threads can wait for each other there.
+//! Deviation: C has one lock for the list of devices, takes it inside of the lock of the container,
+//! and calls drivers under it, which take the lock of the container again. So two threads can wait
+//! for each other. We have a lock per device, which is never taken inside of that of the container.
+//!
+//! Deviation: C passes the address and size of the mapping by reading it for each device, without a
+//! lock, when another thread may have freed it. We copy the range before the lock of the container
+//! is released.
 
 use kernel::prelude::*;
 
@@ -21,10 +26,12 @@ use crate::iommu_type1::{
 };
 
 impl Type1 {
-    /// From now on the driver of `device` is told which mappings go away.
+    /// Registers `device`, so that its driver is notified before a mapping with pinned pages is
+    /// removed. Takes the lock of the container.
     ///
-    /// The core cannot be told that there is no memory for it. Then no device of the container can
-    /// pin pages until this one is closed.
+    /// The operation has no result, so a lack of memory cannot be reported. In that case no device
+    /// of the container can pin pages until this one is unregistered.
+    #[doc(alias = "vfio_iommu_type1_register_device")]
     pub(super) fn register_device(&self, device: UnmapListener) {
         let mut state = self.state.lock();
         if state.listeners.add(device).is_err() {
@@ -33,7 +40,9 @@ impl Type1 {
         }
     }
 
-    /// The opposite of [`Type1::register_device`]. Waits for a call of the driver that runs.
+    /// Unregisters `device`; undoes [`Type1::register_device`]. Takes the lock of the container,
+    /// and then waits until the driver is no longer being called.
+    #[doc(alias = "vfio_iommu_type1_unregister_device")]
     pub(super) fn unregister_device(&self, device: UnmapListener) {
         let removed = {
             let mut state = self.state.lock();
@@ -48,7 +57,11 @@ impl Type1 {
         }
     }
 
-    /// Tells all drivers that the mapping with the addresses `range` goes away. No lock is held.
+    /// Calls `dma_unmap` of all registered devices for the mapping with the addresses `range`.
+    ///
+    /// The caller must not hold the lock of the container. Takes it briefly for each device, and
+    /// then the mutex of the device's listener, under which the driver is called.
+    #[doc(alias = "vfio_notify_dma_unmap")]
     pub(super) fn notify(&self, range: IovaRange) {
         let mut serial = 0;
         loop {

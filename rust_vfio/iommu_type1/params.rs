@@ -2,38 +2,40 @@
 
 //! The module parameters.
 //!
-//! C declares them (`type1_helpers.c`), because only its macros make them visible in sysfs. It
-//! also writes them, at any time and without a lock, so they are atomics; each is read once where
-//! it matters.
+//! They are declared as parameters in `modinfo.c`, since only C macros can do that. User space can
+//! write to them in sysfs at any time, without a lock, so they are atomics, and each function that
+//! depends on one reads it once. Contract 8.1.
 
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
 };
 
-/// Users may have devices whose interrupts are not isolated.
+/// The parameter `allow_unsafe_interrupts`.
 #[no_mangle]
 static vfio_rs_allow_unsafe_interrupts: Atomic<bool> = Atomic::new(false);
 
-/// Only base pages go into the page tables of the IOMMU.
+/// The parameter `disable_hugepages`.
 #[no_mangle]
 static vfio_rs_disable_hugepages: Atomic<bool> = Atomic::new(false);
 
-/// The most mappings that a container can have.
+/// The parameter `dma_entry_limit`.
 #[no_mangle]
 static vfio_rs_dma_entry_limit: Atomic<u32> = Atomic::new(65535);
 
-/// Whether users may have devices whose interrupts are not isolated. Read at each attach.
+/// Returns whether groups may be attached whose interrupts are not isolated, so that their devices
+/// can raise any interrupt. Read for each attach.
 pub(crate) fn allow_unsafe_interrupts() -> bool {
     vfio_rs_allow_unsafe_interrupts.load(Relaxed)
 }
 
-/// Whether only base pages go into the page tables. Read at each map.
+/// Returns whether memory is mapped in base pages only, so that the IOMMU uses no huge pages. Read
+/// for each mapping that is populated.
 pub(crate) fn disable_hugepages() -> bool {
     vfio_rs_disable_hugepages.load(Relaxed)
 }
 
-/// The most mappings that a container can have. Read when the IOMMU type is set.
+/// Returns the largest number of mappings of a container. Read when the type of a container is set.
 pub(crate) fn dma_entry_limit() -> u32 {
     vfio_rs_dma_entry_limit.load(Relaxed)
 }

@@ -2,10 +2,12 @@
 
 //! The pages of a mapping that drivers of emulated devices have pinned.
 //!
-//! A pin is known by the exact address that the driver named, which need not be that of a page:
-//! some drivers pin what an address of theirs is in. Pinning an address again counts.
+//! The key of a pin is the exact I/O address that the driver passed, which need not be a multiple
+//! of the page size. Pinning the same address again increments the number of its users. The table
+//! is protected by the lock of the container.
 //!
-//! Corresponds to `struct vfio_pfn` and `vfio_dma.pfn_list`.
+//! Corresponds to `struct vfio_pfn`, to `pfn_list` of `struct vfio_dma`, and to the functions
+//! `vfio_iova_get_vfio_pfn()` and `vfio_iova_put_vfio_pfn()`.
 
 use kernel::{
     rbtree::RBTree,
@@ -23,45 +25,48 @@ use crate::{
     kernel::pages::PageRef, //
 };
 
-/// The pins of a mapping, by address.
+/// The pins of a mapping, sorted by I/O address.
 pub(crate) struct Pins(pub(super) RBTree<Iova, Pin>);
 
-/// A page that drivers use.
+/// A page that drivers have pinned. Corresponds to `struct vfio_pfn`.
 pub(crate) struct Pin {
     pub(super) page: PinnedRun,
     pub(super) users: u64,
 }
 
 impl Pins {
-    /// None.
+    /// Creates an empty table.
     pub(super) fn new() -> Self {
         Self(RBTree::new())
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no pin.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The addresses.
+    /// Returns the I/O addresses of the pins, in ascending order.
     pub(super) fn addresses(&self) -> impl Iterator<Item = Iova> + '_ {
         self.0.keys().copied()
     }
 
-    /// How many pages have to be paid for if nothing else pays for them.
+    /// Returns the number of pages that have to be accounted while the container has no domain.
     pub(super) fn price(&self) -> PageCount {
         let prices = self.0.values().filter_map(|pin| pin.page.run());
         prices.fold(PageCount::ZERO, |sum, run| sum.plus(run.accounted()))
     }
 
-    /// One more user of what is pinned at `iova`, if anything is.
+    /// Adds a user to the pin at `iova` and returns its page, or `None` if there is no such pin.
+    #[doc(alias = "vfio_iova_get_vfio_pfn")]
     pub(super) fn share(&mut self, iova: Iova) -> Option<PageRef> {
         let pin = self.0.get_mut(&iova)?;
         pin.users = pin.users.saturating_add(1);
         pin.page.first_page()
     }
 
-    /// One user less of what is pinned at `iova`. Returns it if that was the last one.
+    /// Removes a user from the pin at `iova`. With the last one removes the pin and returns its
+    /// page.
+    #[doc(alias = "vfio_iova_put_vfio_pfn")]
     pub(super) fn release(&mut self, iova: Iova) -> Option<PinnedRun> {
         let mut place = self.0.find_mut(&iova)?;
         let pin = place.get_mut();
@@ -75,8 +80,8 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        // A driver that is gone without unpinning may have left an address with its device:
-        // keeping the pages is the safe mistake.
+        // A driver has not unpinned these pages, so its device may still use them. They stay pinned
+        // for ever.
         while let Some(cursor) = self.0.cursor_front_mut() {
             warn_on!(true);
             let (_, node) = cursor.remove_current();

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pages that drivers of emulated devices use: `vfio_pin_pages()` and `vfio_unpin_pages()`.
+//! Pinning of single pages by drivers: `vfio_pin_pages()` and `vfio_unpin_pages()` (contract 6.13).
 //!
-//! A pin is known by the exact address that the driver named, which need not be that of a page:
-//! some drivers pin what an address of theirs is in. Pinning an address again counts.
+//! While the container has a domain the whole mapping is pinned and accounted, so pins of drivers
+//! are not accounted. Otherwise each pin is accounted to the owner of the mapping.
 //!
-//! Who pays: while the container has a domain the whole mapping is pinned and paid for, so a pin
-//! costs nothing; otherwise it costs a page.
+//! Corresponds to `vfio_iommu_type1_pin_pages()`, `vfio_iommu_type1_unpin_pages()`,
+//! `vfio_pin_page_external()` and `vfio_unpin_page_external()`.
 //!
-//! Deviation from C: the page pinned is the one that has the address. C also accepts an address
-//! just below a mapping and pins user memory below it.
+//! Deviation: C accepts an address that is less than a page below a mapping, and then pins user
+//! memory below the mapping. We require that the mapping contains the address, and fail with
+//! `EINVAL` otherwise.
 
 use kernel::{
     prelude::*,
@@ -48,15 +49,23 @@ use crate::{
 };
 
 impl Mapping {
-    /// Pins the page that has `iova`, which is in this mapping and not pinned yet.
+    /// Pins the page that contains `iova`, an address of this mapping that is not pinned yet.
+    /// Accounts it to the owner if `pays`.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the process is gone; `EFAULT`; `EINVAL` for memory without a page structure;
-    /// `ENOMEM` beyond `RLIMIT_MEMLOCK` if the user has to pay, or without memory.
+    /// - `ENODEV` if the process that made the mapping has exited.
+    /// - Those of [`pin_page`] if the page cannot be pinned: `EFAULT`, `EINTR`, `ENOMEM` and
+    ///   others.
+    /// - `EINVAL` if the page has no page structure.
+    /// - `ENOMEM` if there is no memory.
+    /// - With `pays`: `EINTR` if the calling task was killed while it waited for the `mmap_lock`,
+    ///   and `ENOMEM` if the account would exceed `RLIMIT_MEMLOCK`.
+    #[doc(alias = "vfio_pin_page_external")]
     fn pin(&mut self, iova: Iova, pays: bool) -> Result<PageRef> {
         let offset = iova.get().wrapping_sub(self.first().get());
-        // CAST: Not larger than the mapping. A pin is a whole page, wherever in it the address is.
+        // The address is rounded down, as a whole page is pinned.
+        // CAST: The offset is less than the size of the mapping, which fits native words.
         let vaddr = self.vaddr().wrapping_add(offset as usize) & !(mm::PAGE_SIZE - 1);
         let write = self.access().write;
 
@@ -83,8 +92,9 @@ impl Mapping {
         Ok(found)
     }
 
-    /// One user less of the page that has `iova`. If that was the last one the page is unpinned,
-    /// and its price returned.
+    /// Removes a user from the pin at `iova`. With the last one unpins the page and returns the
+    /// number of accounted pages, 0 or 1.
+    #[doc(alias = "vfio_unpin_page_external")]
     fn unpin(&mut self, iova: Iova) -> Option<PageCount> {
         let write = self.access().write;
         let page = self.extras_mut()?.pins.release(iova)?;
@@ -95,13 +105,27 @@ impl Mapping {
 }
 
 impl Type1 {
-    /// Pins the pages at and behind `iova`, for a driver that has a device in `group`, and writes
-    /// them to `pages`.
+    /// Pins pages for a driver that has a device in `group`: one page for each element of `pages`,
+    /// from `iova` on. `prot` are the accesses that the driver needs, as flags of the IOMMU API.
+    ///
+    /// Takes the lock of the container, and sleeps.
     ///
     /// # Errors
     ///
-    /// See contract 6.13. Nothing is pinned then, and `pages` has null pointers as far as it was
-    /// written.
+    /// Nothing is pinned then, and the elements of `pages` up to that of the error are null.
+    ///
+    /// - `EACCES` with version 1 of the interface.
+    /// - `EOVERFLOW` if the addresses wrap.
+    /// - `EBUSY` if the user address of a mapping is invalid.
+    /// - `EINVAL` if no device that can be notified is registered, or one could not be registered
+    ///   for want of memory.
+    /// - `EINVAL` if nothing is mapped at an address.
+    /// - `EPERM` if the mapping does not allow an access in `prot`.
+    /// - `ENODEV` if the process that made the mapping has exited.
+    /// - `EFAULT`, `EINTR`, `EOPNOTSUPP` or `EHWPOISON` if a page cannot be pinned.
+    /// - `EINVAL` if a page has no page structure.
+    /// - `ENOMEM` if there is no memory, or the account would exceed `RLIMIT_MEMLOCK`.
+    #[doc(alias = "vfio_iommu_type1_pin_pages")]
     pub(super) fn pin_pages(
         &self,
         group: GroupHandle,
@@ -129,7 +153,12 @@ impl Type1 {
         Ok(())
     }
 
-    /// The opposite of [`Type1::pin_pages`], for `count` pages.
+    /// Unpins `count` pages from `iova` on; undoes [`Type1::pin_pages`]. Takes the lock of the
+    /// container, and sleeps.
+    ///
+    /// The kernel warns if the version is 1, `count` is not positive, the addresses wrap, or
+    /// nothing is mapped at one of them. A page that is not pinned is skipped.
+    #[doc(alias = "vfio_iommu_type1_unpin_pages")]
     pub(super) fn unpin_pages(&self, iova: Iova, count: i32) {
         let mut state = self.state.lock();
         if warn_on!(state.version == Version::V1) {
@@ -143,23 +172,29 @@ impl Type1 {
     }
 }
 
-/// The addresses of `count` pages from `iova` on, if there are so many.
+/// Returns the addresses of `count` pages from `iova` on, or `None` if they wrap or `count` is
+/// zero.
 fn range_of(iova: Iova, count: usize) -> Option<IovaRange> {
     let bytes = count.checked_mul(mm::PAGE_SIZE)?;
     IovaRange::with_len(iova, bytes as u64).ok()
 }
 
-/// The address of page `index` from `iova` on. The caller has checked that it exists.
+/// Returns the address `index` pages above `iova`. The caller has checked that it does not wrap.
 fn nth(iova: Iova, index: usize) -> Iova {
     Iova::new(iova.get().wrapping_add((index as u64) << mm::SHIFT))
 }
 
 impl Type1State {
-    /// Whether users pay for each page that a driver pins.
+    /// Returns whether each page that a driver pins is accounted.
     fn pays_for_pins(&self) -> bool {
         self.domains.is_empty()
     }
 
+    /// Pins the page with number `index` from `iova` on, and stores it in `pages`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Type1::pin_pages`] from the second `EINVAL` on.
     fn pin_page(
         &mut self,
         index: usize,
@@ -185,7 +220,9 @@ impl Type1State {
         Ok(())
     }
 
-    /// Unpins `count` pages, up to one that is not even mapped. Returns how many.
+    /// Unpins `count` pages from `iova` on, and stops at an address where nothing is mapped.
+    /// Returns the number of pages up to there. The unpinned pages become dirty if dirty pages are
+    /// tracked.
     fn unpin(&mut self, iova: Iova, count: usize) -> usize {
         let pays = self.pays_for_pins();
         let tracking = self.tracking;
@@ -206,7 +243,7 @@ impl Type1State {
                 };
                 price = price.plus(of_page);
                 if let Some(tracking) = tracking {
-                    // While it was pinned, the pin itself said so.
+                    // As long as the page was pinned it counted as dirty without a bit.
                     mapping.mark_dirty(range, at, at, tracking);
                 }
             }

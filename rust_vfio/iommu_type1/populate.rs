@@ -1,20 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of a mapping: from user addresses to page tables of the IOMMU, and back.
+//! Pinning the memory of a mapping and mapping it in the domains, and the reverse (contract 6.7 and
+//! 6.8).
 //!
-//! [`populate`] pins the pages of a range in batches, puts consecutive frames together to runs as
-//! long as possible, and maps each run into all domains. Runs continue from batch to batch, so
-//! that huge pages of any size and alignment become huge pages of the IOMMU. [`release`] walks
-//! the runs back: one unmap and one flush for many, then the pages are unpinned.
+//! [`populate`] pins the pages of a mapping in batches, joins consecutive frames to runs that are
+//! as long as possible, and maps each run in all domains. A run can continue in the next batch, so
+//! that the IOMMU can use huge pages wherever the memory consists of them. [`release`] unmaps many
+//! runs with one IOTLB flush, and then unpins their pages.
 //!
-//! Everything happens under the lock of the container. Between batches other tasks may run, and a
-//! caller that was killed gives up.
+//! All of this happens with the lock of the container held. Between batches other tasks may run,
+//! and a task that was killed gives up.
 //!
-//! Deviations from C: the user is charged once per batch instead of once per run, which needs one
-//! lock of the address space for up to 512 pages; and pages that the kernel has reserved are
-//! unpinned like others, where C leaks the pin. Memory that another program fills in when it is
-//! missing (userfaultfd) is waited for, in C it is not there. A caller that was killed gets `EINTR` at each
-//! batch, in C only while it waits for a lock.
+//! Corresponds to `vfio_pin_map_dma()`, `vfio_pin_pages_remote()` and `vfio_unmap_unpin()`.
+//!
+//! Deviation: C accounts the pages of each run on its own, and takes the `mmap_lock` for writing
+//! each time. We account once per batch of up to 512 pages.
+//!
+//! Deviation: C computes an exclusive end to look for pages that drivers have pinned already. At
+//! the top of the address space it wraps, so that pages there are accounted twice. We subtract the
+//! pages that are accounted already, wherever they are.
+//!
+//! Deviation: C does not unpin pages that the kernel reserves, if a pfnmap was not what they came
+//! from, so that these pins leak. We unpin them like others.
+//!
+//! Deviation: C cannot wait for memory that another program provides (userfaultfd), and fails with
+//! `EFAULT` where it is missing. If the memory is that of the calling task we wait for it.
+//!
+//! Deviation: C notices that the calling task was killed only while it pins pages or waits for the
+//! `mmap_lock`, so it maps memory of a device to the end. We check before each batch.
 
 use kernel::prelude::*;
 
@@ -55,21 +68,26 @@ use crate::{
     }, //
 };
 
-/// So many pages have to be missing for it to be worth to look what the area consists of.
+/// The smallest number of missing pages for which the kind of the area is looked up.
 const WORTH_A_LOOK: PageCount = PageCount::new(64);
 
-/// Pins the memory of `mapping` and maps it into all `domains`.
+/// Pins the memory of `mapping`, accounts it to the owner, and maps it in all `domains`.
 ///
-/// `range` is all of the mapping's addresses and `memory` the address space of its owner.
+/// `range` are the I/O addresses of the mapping, and `memory` is the address space of its owner.
+/// Takes the `mmap_lock` for reading to pin and for writing to account, and sleeps.
 ///
 /// # Errors
 ///
-/// - `EFAULT` if some of the memory is not there, or not writable and devices shall write.
-/// - `ENOMEM` beyond `RLIMIT_MEMLOCK`, or without memory.
-/// - `EINTR` if the caller was killed.
-/// - What an IOMMU driver says.
+/// The mapping has no memory then, as before. The following can occur for each batch.
 ///
-/// The mapping then has no memory, as before.
+/// - `EINTR` if the calling task was killed.
+/// - `ENODEV` for [`UserMm::Current`] of a task that has no user memory.
+/// - `EFAULT` if some of the memory is not mapped in user space, or is read-only there while
+///   devices may write.
+/// - `EOPNOTSUPP` or `EHWPOISON` if some of the memory cannot be pinned.
+/// - `ENOMEM` if there is no memory, or the number of pages would exceed `RLIMIT_MEMLOCK`.
+/// - Any other errno of an IOMMU driver for mapping a run.
+#[doc(alias = "vfio_pin_map_dma")]
 pub(crate) fn populate(
     mapping: &mut Mapping,
     range: IovaRange,
@@ -87,7 +105,7 @@ pub(crate) fn populate(
         },
         domains,
     };
-    // Drivers of emulated devices may have pinned some of the pages, at the user's expense.
+    // Pages that drivers of emulated devices have pinned are accounted already.
     let mut credit = Credit::of(mapping.accounted);
     let mut source = Source {
         memory,
@@ -96,10 +114,10 @@ pub(crate) fn populate(
         no_special_area: 0,
     };
     let result = fill(mapping, range, &mut source, &mut writer, &mut credit).and_then(|()| {
-        // The last run.
+        // This maps the last run.
         writer.flush(mapping)
     });
-    // Pages that were pinned and not mapped are unpinned here.
+    // This unpins pages that were pinned but not mapped.
     drop(writer);
     match result {
         Ok(()) => {
@@ -112,6 +130,12 @@ pub(crate) fn populate(
     result
 }
 
+/// Pins all pages of `mapping`, hands them to `writer`, and accounts those that `credit` does not
+/// cover.
+///
+/// # Errors
+///
+/// Those of [`populate`]. The mapping keeps the runs that were mapped.
 fn fill(
     mapping: &mut Mapping,
     range: IovaRange,
@@ -132,28 +156,28 @@ fn fill(
         mapping.accounted.add(charge);
 
         left = left.minus(filled.pages);
-        // CAST: As many bytes as were filled from `vaddr` on. At the top of the address space
-        // the sum is not used any more.
+        // CAST: The size of a mapping fits native words. If the sum wraps, `left` is zero and it is
+        // not used.
         vaddr = vaddr.wrapping_add(filled.pages.bytes(mm::SHIFT) as usize);
     }
     Ok(())
 }
 
-/// Where the frames come from.
+/// The user memory from which frames are taken.
 struct Source<'a> {
     memory: UserMm<'a>,
-    /// Whether devices shall write.
+    /// Whether devices may write.
     write: bool,
     buffer: &'a mut PageBuffer,
-    /// Up to this user address (exclusive) there are neither pages of hugetlbfs nor of devices.
+    /// The user address (exclusive) up to which there is neither hugetlbfs nor memory of a device.
     no_special_area: usize,
 }
 
-/// What was handed to a [`Writer`].
+/// The number of pages that were handed to a [`Writer`].
 #[derive(Clone, Copy)]
 struct Filled {
     pages: PageCount,
-    /// How many of them count against the limit of the user.
+    /// The number of those that are to be accounted.
     accounted: PageCount,
 }
 
@@ -179,7 +203,12 @@ impl Filled {
 }
 
 impl Source<'_> {
-    /// Hands the frames at user address `vaddr` to `writer`, at least one and at most `left`.
+    /// Hands the frames from the user address `vaddr` on to `writer`, at least one and at most
+    /// `left`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PinnedBatch::pin`], [`pfnmap::frames`] and [`Writer::add`].
     fn fill(
         &mut self,
         vaddr: usize,
@@ -202,16 +231,21 @@ impl Source<'_> {
             Ok(mut batch) => return writer.take_all(&mut batch, mapping),
             Err(error) => error,
         };
-        // There may be no pages because it is the memory of a device.
+        // Pages of a device cannot be pinned, which is one reason for an error.
         let frames = pfnmap::frames(memory, vaddr, room, write)?.ok_or(error)?;
         writer.add(PinnedRun::of_device(frames), mapping)
     }
 
-    /// The frames at `vaddr`, at most `room`, if the area is one that has them in large pieces.
+    /// Returns the frames from `vaddr` on, at most `room`, if the area is hugetlbfs or memory of a
+    /// device, where there are many at once. Returns `None` otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pfnmap::frames`].
     fn special(&mut self, vaddr: usize, room: PageCount) -> Result<Option<PinnedRun>> {
         match hugetlb::pin(self.memory, vaddr, room, self.write) {
             hugetlb::Found::Pinned(pinned) => Ok(Some(pinned)),
-            // There are none if the area was exchanged meanwhile.
+            // The lock was dropped, so the area may have become another one, which gives `None`.
             hugetlb::Found::Frames => {
                 let frames = pfnmap::frames(self.memory, vaddr, room, self.write)?;
                 Ok(frames.map(PinnedRun::of_device))
@@ -224,19 +258,24 @@ impl Source<'_> {
     }
 }
 
-/// Collects frames and maps them as runs.
+/// The side that joins frames to runs and maps these.
 struct Writer<'a> {
-    /// Where the pending run goes.
+    /// The I/O address of the pending run.
     next: Iova,
-    /// Pinned and not mapped yet, because more frames may follow.
+    /// The run that is pinned but not mapped yet, since consecutive frames may follow.
     pending: Option<PinnedRun>,
-    /// How long runs may get.
+    /// The largest number of pages of a run.
     longest: PageCount,
     domains: &'a Domains,
 }
 
 impl Writer<'_> {
     /// Takes all frames of `batch`.
+    ///
+    /// # Errors
+    ///
+    /// - `EFAULT` if a frame number does not fit into a run.
+    /// - Those of [`Writer::add`].
     fn take_all(&mut self, batch: &mut PinnedBatch<'_>, mapping: &mut Mapping) -> Result<Filled> {
         let mut filled = Filled::NOTHING;
         loop {
@@ -249,12 +288,12 @@ impl Writer<'_> {
         }
     }
 
-    /// How many pages a run may have that begins at `iova`.
+    /// Returns the largest number of pages of a run that begins at `iova`.
     fn room(&self, iova: Iova) -> PageCount {
         room_at(iova, mm::SHIFT).min(self.longest)
     }
 
-    /// The address behind the pending run.
+    /// Returns the I/O address at which the pending run ends (exclusive).
     fn end(&self) -> Iova {
         match self.pending.as_ref().and_then(PinnedRun::run) {
             Some(run) => behind(self.next, run),
@@ -262,7 +301,11 @@ impl Writer<'_> {
         }
     }
 
-    /// Adds `pinned` behind the pending run.
+    /// Adds `pinned` after the pending run, which is mapped if they cannot be joined.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Writer::flush`].
     fn add(&mut self, mut pinned: PinnedRun, mapping: &mut Mapping) -> Result<Filled> {
         let filled = pinned.run().map_or(Filled::NOTHING, Filled::of);
         let room = self.room(self.next);
@@ -277,7 +320,11 @@ impl Writer<'_> {
         Ok(filled)
     }
 
-    /// Maps the pending run into all domains and gives it to the mapping.
+    /// Maps the pending run in all domains and adds it to the runs of the mapping.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or any other errno of an IOMMU driver. The run is unpinned then.
     fn flush(&mut self, mapping: &mut Mapping) -> Result {
         let Some(pinned) = self.pending.take() else {
             return Ok(());
@@ -293,17 +340,19 @@ impl Writer<'_> {
     }
 }
 
-/// The address behind `run` at `iova`. There is none at the top of the address space, but then
-/// nothing follows either.
+/// Returns the address at which `run`, mapped at `iova`, ends (exclusive). If it ends at the top of
+/// the address space no run follows, and the result means nothing.
 fn behind(iova: Iova, run: Run) -> Iova {
     iova.checked_add(run.pages().bytes(mm::SHIFT))
         .unwrap_or(Iova::MIN)
 }
 
-/// Takes the memory of `mapping` away from all devices, unpins it and gives the charge back,
-/// except for pages that drivers of emulated devices have pinned as well.
+/// Unmaps the memory of `mapping` from all domains, unpins it and subtracts it from the owner's
+/// account. Pages that drivers of emulated devices have pinned stay accounted.
 ///
-/// Pages that cannot be taken away from a device stay pinned and charged.
+/// Pages that cannot be unmapped from a domain stay pinned and accounted for ever. Takes the
+/// `mmap_lock` of the owner for writing, and sleeps.
+#[doc(alias = "vfio_unmap_unpin")]
 pub(crate) fn release(mapping: &mut Mapping, domains: &Domains) {
     let mut next = mapping.first();
     let kept = mapping.memory.release(mapping.access().write, |pages| {
@@ -311,7 +360,7 @@ pub(crate) fn release(mapping: &mut Mapping, domains: &Domains) {
         let Ok(chunk) = IovaRange::with_len(next, bytes) else {
             return false;
         };
-        // Only the chunk at the very top has nothing behind it, and it is the last one.
+        // A chunk that ends at the top of the address space is the last one, so `next` is not used.
         next = chunk.last().after().unwrap_or(Iova::MIN);
         let gone = domains.unmap(chunk);
         cond_resched();

@@ -2,13 +2,13 @@
 
 //! The state of a container, and the lock that protects it.
 //!
-//! One mutex per container protects [`Type1State`], that is, everything. It is taken inside the locks
-//! of the core, and outside of the `mmap_lock` of any process (pinning, accounting, page faults of
-//! user memory that is copied) and the locks of the IOMMU core. Drivers are never called under it;
-//! they call this module with locks of their own held. Before a driver is called, the lock of its
-//! device's registration is taken, see [`notify`](crate::iommu_type1::notify).
+//! One mutex per container protects [`Type1State`], which is all of its state. It is taken inside
+//! of the locks of the core and of drivers that call this module, and outside of the `mmap_lock` of
+//! processes (pinning, accounting, page faults of user memory that is copied) and the locks of the
+//! IOMMU core. Drivers are never called with it held; see [`notify`](crate::iommu_type1::notify)
+//! for the lock that is held instead.
 //!
-//! Corresponds to `struct vfio_iommu` and `vfio_iommu_type1_open()`.
+//! Corresponds to `struct vfio_iommu` and `vfio_iommu_type1_open()` (contract 6.1 and 6.2).
 
 use kernel::{
     new_mutex,
@@ -43,46 +43,48 @@ use crate::{
     }, //
 };
 
-/// The state of a container.
+/// The state of a container, with its lock. Corresponds to `struct vfio_iommu`.
 #[pin_data]
 pub(crate) struct Type1 {
     #[pin]
     pub(super) state: Mutex<Type1State>,
 }
 
-/// What the lock of a container protects. See [`Type1`].
+/// The state of a container that its lock protects.
 pub(super) struct Type1State {
-    /// Which rules apply to the user's requests; never changes.
+    /// The version of the interface, which never changes (`v2`).
     pub(super) version: Version,
-    /// What the user has mapped.
+    /// The mappings (`dma_list`).
     pub(super) mappings: Mappings,
-    /// The page tables and the groups that use them.
+    /// The page tables and the groups attached to them (`domain_list`).
     pub(super) domains: Domains,
-    /// Groups of emulated devices. They have no page table.
+    /// The groups of emulated devices, which have no page table (`emulated_iommu_groups`).
     pub(super) emulated: KVec<GroupHandle>,
-    /// The addresses that may be mapped, sorted. Empty while no domain has ever been attached:
-    /// then all may.
+    /// The I/O addresses that may be mapped, sorted (`iova_list`). Empty as long as no domain was
+    /// attached, when every address may be mapped.
     pub(super) valid: KVec<IovaRange>,
-    /// How many mappings can be added.
+    /// The number of mappings that can be added (`dma_avail`).
     pub(super) available: u32,
-    /// How many mappings have lost their user address.
+    /// The number of mappings whose user address is not valid (`vaddr_invalid_count`).
     pub(super) invalid_vaddrs: u32,
-    /// Whether dirty pages are tracked.
+    /// How dirty pages are tracked, or `None` if they are not (`dirty_page_tracking`).
     pub(super) tracking: Option<Tracking>,
-    /// Devices whose drivers may have pinned pages.
+    /// The devices whose drivers may have pinned pages (`device_list`).
     pub(super) listeners: Listeners,
-    /// Who made the latest mapping, shared by all mappings of the same process.
+    /// The owner of the latest mapping, which further mappings of the same process share.
     pub(super) owner: Option<Arc<Owner>>,
-    /// For pinning.
+    /// The array for pinning.
     pub(super) buffer: PageBuffer,
 }
 
 impl Type1 {
-    /// Creates the state for a container of type `kind`.
+    /// Creates the state for a container of the IOMMU type `kind`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` for a type that is not ours.
+    /// - `EINVAL` if `kind` is neither `VFIO_TYPE1_IOMMU` nor `VFIO_TYPE1v2_IOMMU`.
+    /// - `ENOMEM` if there is no memory.
+    #[doc(alias = "vfio_iommu_type1_open")]
     pub(super) fn open(kind: usize) -> Result<Pin<KBox<Self>>> {
         let version = match kind {
             uapi::extension::TYPE1 => Version::V1,
@@ -111,7 +113,13 @@ impl Type1 {
 }
 
 impl Type1State {
-    /// The calling process, as the owner of a mapping. Shared with earlier mappings of the same.
+    /// Returns the calling process as the owner of a mapping, shared with the latest mapping if
+    /// that has the same owner.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV` if the calling task has no user memory.
+    /// - `ENOMEM` if there is no memory.
     pub(super) fn current_owner(&mut self) -> Result<Arc<Owner>> {
         if let Some(owner) = &self.owner {
             if owner.is_current() {
@@ -123,11 +131,12 @@ impl Type1State {
         Ok(owner)
     }
 
-    /// Refuses to cut a mapping in two.
+    /// Checks that `target` covers no mapping only in part. With version 1, or for all addresses,
+    /// it may.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `target` would.
+    /// `EINVAL` if it does.
     pub(super) fn check_cuts(&self, target: Target) -> Result {
         let request = target.range();
         for edge in [request.first(), request.last()] {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The dirty pages that a mapping remembers.
+//! The record of the dirty pages of a mapping.
 //!
-//! A mapping remembers pages that were unpinned or written, in a bitmap that is made when the
-//! first such page appears; those that are pinned now are always dirty. If there is no memory for
-//! a bitmap, all pages of the mapping count as dirty, which is always safe.
+//! A mapping has a bitmap of the pages that drivers have written or unpinned, which is allocated
+//! when there is the first such page. Pages that are pinned count as dirty without a bit. If there
+//! is no memory for the bitmap all pages of the mapping count as dirty. Protected by the lock of
+//! the container.
 //!
-//! Corresponds to `vfio_dma.bitmap` and the functions around it.
+//! Corresponds to `bitmap` of `struct vfio_dma`, `vfio_dma_bitmap_alloc()` and
+//! `vfio_dma_populate_bitmap()`.
 
 use kernel::prelude::*;
 
@@ -25,15 +27,15 @@ use crate::iommu_type1::{
     mapping::Mapping, //
 };
 
-/// Dirty pages are tracked, a bit for each page of this size.
+/// The parameters of the tracking of dirty pages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tracking {
-    /// In bytes: the smallest page of all domains.
+    /// The number of bytes for which a bit stands: the smallest page size of the domains.
     pub(super) page: u64,
 }
 
 impl Tracking {
-    /// Which page of a mapping with the addresses `range` has `iova`.
+    /// Returns the number of the page that contains `iova` in a mapping with the addresses `range`.
     fn page_of(self, range: IovaRange, iova: Iova) -> u64 {
         let offset = iova
             .min(range.last())
@@ -42,14 +44,14 @@ impl Tracking {
         dirty::pages_of(offset, self.page).unwrap_or(0)
     }
 
-    /// How many pages the mapping has.
+    /// Returns the number of pages of a mapping with the addresses `range`.
     fn pages(self, range: IovaRange) -> u64 {
         self.page_of(range, range.last()).saturating_add(1)
     }
 }
 
 impl Mapping {
-    /// Forgets which pages are dirty, except for those that are pinned.
+    /// Makes all pages clean, except for those that are pinned.
     pub(super) fn clear_dirty(&mut self) {
         self.all_dirty = false;
         if let Some(extras) = self.extras_mut() {
@@ -57,9 +59,9 @@ impl Mapping {
         }
     }
 
-    /// Notes that the pages with the addresses from `first` to `last`, both included, are dirty.
-    /// `range` is all of the mapping's addresses.
-    #[inline(never)] // Most callers have nothing to note.
+    /// Makes the pages with the addresses from `first` to `last`, both inclusive, dirty. `range`
+    /// are the addresses of the mapping.
+    #[inline(never)] // Most callers call this only while pages are tracked.
     pub(super) fn mark_dirty(
         &mut self,
         range: IovaRange,
@@ -82,7 +84,11 @@ impl Mapping {
         }
     }
 
-    /// The bitmap for `pages` pages, made if there is none yet.
+    /// Returns the bitmap, for `pages` pages. Allocates it if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory.
     fn dirty_words(&mut self, pages: u64) -> Result<&mut [u64]> {
         let words = usize::try_from(pages.div_ceil(u64::from(u64::BITS)))?;
         let dirty = &mut self.need_extras()?.dirty;
@@ -92,17 +98,18 @@ impl Mapping {
         Ok(dirty.as_mut_slice())
     }
 
-    /// Whether [`Mapping::clear_dirty`] has anything to do.
+    /// Returns whether [`Mapping::clear_dirty`] may have something to do.
     pub(super) fn remembers(&self) -> bool {
         self.all_dirty || self.extras().is_some()
     }
 
-    /// Adds the dirty pages of this mapping, which has all of `range`, to a report. All are dirty
-    /// if devices can write `anywhere`.
+    /// Adds the dirty pages of this mapping, whose addresses are `range`, to `report`. All pages
+    /// are dirty if devices can write `anywhere`.
     ///
     /// # Errors
     ///
-    /// `EFAULT`.
+    /// `EFAULT` if the bitmap in user space cannot be read or written.
+    #[doc(alias = "update_user_bitmap")]
     pub(super) fn report_dirty(
         &mut self,
         range: IovaRange,
@@ -119,7 +126,8 @@ impl Mapping {
         report.add(range, bits)
     }
 
-    /// Notes that the pages that are pinned are dirty. Returns whether there is memory for that.
+    /// Sets the bits of the pages that are pinned. Returns whether there is memory for the bitmap.
+    #[doc(alias = "vfio_dma_populate_bitmap")]
     fn mark_pinned(&mut self, range: IovaRange, tracking: Tracking) -> bool {
         if !self.has_pins() {
             return true;

@@ -2,9 +2,9 @@
 
 //! The numbers and structures of the user ABI of type1 containers (contract 3.0 and 6).
 //!
-//! C header: `include/uapi/linux/vfio.h`. Structures come from the bindings where that is
-//! possible. The capabilities of GET_INFO have padding that the C structures do not name; here it
-//! is a field, so that it is certainly zero when it goes to user space.
+//! C header: `include/uapi/linux/vfio.h`. Structures come from the bindings where possible. The
+//! capabilities of GET_INFO have padding that has no name in the C structures. Here it is a field,
+//! so that it is zero when it is copied to user space.
 
 use core::mem::{
     offset_of,
@@ -38,7 +38,7 @@ pub(crate) use crate::bindings::{
     VFIO_IOMMU_INFO_PGSIZES as INFO_PGSIZES, //
 };
 
-/// What CHECK_EXTENSION asks for; the first two are also the types that can be set.
+/// The arguments of CHECK_EXTENSION. The first two are also types for SET_IOMMU.
 pub(crate) mod extension {
     use crate::bindings;
 
@@ -49,13 +49,14 @@ pub(crate) mod extension {
     pub(crate) const UPDATE_VADDR: usize = bindings::VFIO_UPDATE_VADDR as usize;
 }
 
-// SAFETY: Integers, without padding.
+// SAFETY: The structure has only integers, whose sizes add up to its size: there is no padding.
 unsafe impl UapiStruct for DmaMap {}
 
-// SAFETY: Integers; the padding at the end has a name.
+// SAFETY: The structure has only integers, whose sizes add up to its size: the padding at the end
+// is a field.
 unsafe impl UapiStruct for Info {}
 
-/// The fixed part of an UNMAP_DMA. A [`DirtyBitmap`] follows it with one of the flags.
+/// The fixed part of an UNMAP_DMA. With `UNMAP_GET_DIRTY_BITMAP` a [`DirtyBitmap`] follows.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct DmaUnmap {
@@ -65,7 +66,7 @@ pub(crate) struct DmaUnmap {
     pub(crate) size: u64,
 }
 
-// SAFETY: Integers, without padding.
+// SAFETY: The structure has only integers, whose sizes add up to its size: there is no padding.
 unsafe impl UapiStruct for DmaUnmap {}
 
 const _: () = {
@@ -74,7 +75,7 @@ const _: () = {
     assert!(offset_of!(DmaUnmap, size) == offset_of!(bindings::vfio_iommu_type1_dma_unmap, size));
 };
 
-/// What every DIRTY_PAGES begins with. A [`DirtyRange`] follows it with one of the flags.
+/// The fixed part of a DIRTY_PAGES. With `DIRTY_GET_BITMAP` a [`DirtyRange`] follows.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct DirtyPages {
@@ -82,48 +83,53 @@ pub(crate) struct DirtyPages {
     pub(crate) flags: u32,
 }
 
-// SAFETY: Integers, without padding.
+// SAFETY: The structure has only integers, whose sizes add up to its size: there is no padding.
 unsafe impl UapiStruct for DirtyPages {}
 
-/// A bitmap in user memory, which takes one bit per page of `page` bytes.
+/// The description of a bitmap in user space (`struct vfio_bitmap`).
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct DirtyBitmap {
+    /// The number of bytes for which a bit stands.
     pub(crate) page: u64,
-    /// In bytes.
+    /// The size of the bitmap in bytes.
     pub(crate) size: u64,
     /// The user address of the first word.
     pub(crate) data: usize,
 }
 
-// SAFETY: Integers, without padding.
+// SAFETY: The structure has only integers. Only where a `usize` has 32 bits can there be padding,
+// at the end; the structure is only copied from user space, which initialises all bytes.
 unsafe impl UapiStruct for DirtyBitmap {}
 
 impl UserAddr {
-    /// Writes `words` one after the other.
+    /// Copies `words` to this address. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if any byte cannot be written.
+    /// `EFAULT` if not all bytes can be written.
     pub(crate) fn write_words(self, words: &[u64]) -> Result {
-        // SAFETY: The same memory; integers consist of initialised bytes.
+        // SAFETY: The pointer and the size are those of the slice `words`, which is borrowed for
+        // longer. All bytes of an integer are initialised, and an `u8` needs no alignment.
         let bytes =
             unsafe { core::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) };
         self.write_bytes(bytes)
     }
 }
 
-/// The addresses whose dirty pages are asked for, and where they go.
+/// A range of I/O addresses and the bitmap for its dirty pages
+/// (`struct vfio_iommu_type1_dirty_bitmap_get`). Only copied from user space.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct DirtyRange {
     pub(crate) iova: u64,
-    /// In bytes.
+    /// The size of the range in bytes.
     pub(crate) size: u64,
     pub(crate) bitmap: DirtyBitmap,
 }
 
-// SAFETY: Integers, without padding.
+// SAFETY: The structure has only integers, and a `DirtyBitmap`, for which see above: it is only
+// copied from user space, which initialises all bytes.
 unsafe impl UapiStruct for DirtyRange {}
 
 const _: () = {
@@ -142,20 +148,22 @@ const _: () = {
     assert!(offset_of!(DirtyRange, bitmap) == offset_of!(Get, bitmap));
 };
 
-/// The part of [`Info`] that every caller has room for.
+/// The size in bytes of the part of [`Info`] for which `argsz` must have room.
 pub(crate) const INFO_MIN: usize = offset_of!(Info, cap_offset);
 
-/// What every capability begins with.
+/// The header of a capability (`struct vfio_info_cap_header`).
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct CapHeader {
     id: u16,
     version: u16,
-    /// Where the next capability is, from the beginning of [`Info`]; 0 if there is none.
+    /// The offset of the next capability in bytes from the beginning of [`Info`], or 0 for the
+    /// last.
     next: u32,
 }
 
-/// What dirty tracking can do.
+/// The capability with the limits of dirty tracking
+/// (`struct vfio_iommu_type1_info_cap_migration`).
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct MigrationCap {
@@ -166,7 +174,8 @@ struct MigrationCap {
     max_bitmap_bytes: u64,
 }
 
-/// How many mappings can be added.
+/// The capability with the number of mappings that can be added
+/// (`struct vfio_iommu_type1_info_dma_avail`).
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct DmaAvailCap {
@@ -175,7 +184,8 @@ struct DmaAvailCap {
     _padding: u32,
 }
 
-/// Which addresses can be mapped. An [`AddressRange`] for each range follows.
+/// The capability with the addresses that can be mapped
+/// (`struct vfio_iommu_type1_info_cap_iova_range`). An [`AddressRange`] for each range follows.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct IovaRangeCap {
@@ -184,7 +194,7 @@ struct IovaRangeCap {
     _reserved: u32,
 }
 
-/// A range of addresses that can be mapped, both ends included.
+/// A range of I/O addresses that can be mapped, both ends inclusive (`struct vfio_iova_range`).
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct AddressRange {
@@ -192,10 +202,10 @@ pub(crate) struct AddressRange {
     pub(crate) last: u64,
 }
 
-// SAFETY: Integers, without padding.
+// SAFETY: The structure has only integers, whose sizes add up to its size: there is no padding.
 unsafe impl UapiStruct for AddressRange {}
 
-/// The capabilities of GET_INFO as they follow [`Info`], except for the ranges at the end.
+/// The capabilities of GET_INFO that follow [`Info`], without the ranges at the end.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Capabilities {
@@ -204,7 +214,8 @@ pub(crate) struct Capabilities {
     iova_range: IovaRangeCap,
 }
 
-// SAFETY: Integers; all padding is named, as the assertions below show.
+// SAFETY: The structure has only integers. Its size is 64, as asserted below, which is the sum of
+// their sizes: all padding is a field.
 unsafe impl UapiStruct for Capabilities {}
 
 const _: () = {
@@ -229,9 +240,11 @@ const _: () = {
 };
 
 impl Capabilities {
-    /// The capabilities of a container with these properties, for `ranges` ranges.
+    /// Creates the capabilities for `ranges` ranges, with the smallest page size in bytes and the
+    /// number of mappings that can be added.
     pub(crate) fn new(smallest_page: u64, available: u32, ranges: u32) -> Self {
-        // An offset from the beginning of `Info`. CAST: Small constants.
+        // This returns an offset from the beginning of `Info`.
+        // CAST: The sum is less than 100.
         let at = |offset: usize| (size_of::<Info>() + offset) as u32;
         Self {
             migration: MigrationCap {
@@ -269,8 +282,8 @@ impl Capabilities {
         }
     }
 
-    /// How many bytes of this structure there are if there are `ranges` ranges: without any, the
-    /// last capability is left out.
+    /// Returns the size in bytes of the capabilities for `ranges` ranges, without the ranges
+    /// themselves: if there are none, the last capability is left out.
     pub(crate) fn fixed_bytes(ranges: u32) -> usize {
         match ranges {
             0 => offset_of!(Self, iova_range),
@@ -279,11 +292,11 @@ impl Capabilities {
     }
 }
 
-/// Whether addresses and sizes can be expressed in words of the machine.
+/// Checks that addresses and sizes fit native words.
 ///
 /// # Errors
 ///
-/// `EOVERFLOW` if not.
+/// `EOVERFLOW` if one does not.
 pub(crate) fn fits_native(numbers: &[u64]) -> Result {
     for number in numbers {
         usize::try_from(*number).map_err(|_| EOVERFLOW)?;

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! UNMAP_DMA: mappings go, or lose their user addresses.
+//! UNMAP_DMA (contract 6.6): removes mappings, or makes their user addresses invalid.
 //!
-//! As for [`crate::iommu_type1::map`], the order of the checks is part of the ABI (contract 6.6). A mapping
-//! whose pages a driver uses can only go once they are unpinned, for which the driver is called
-//! without the lock of the container. So the walk over the mappings ends there, and begins again
-//! with all checks after the driver was called: meanwhile anything may have changed.
+//! The order of the checks is part of the ABI. A mapping with pages that drivers have pinned can
+//! only be removed after these were unpinned. For that the drivers are notified without the lock of
+//! the container. The state may have changed meanwhile, so the iteration over the mappings begins
+//! again after that, with all checks.
 //!
-//! Deviation from C: if a driver does not unpin, the request fails with `EBUSY` after the driver
-//! was told as often as C does it, and the mapping stays. C stops the kernel.
+//! Corresponds to `vfio_iommu_type1_unmap_dma()`, `vfio_dma_do_unmap()`, `vfio_remove_dma()` and
+//! `vfio_iommu_unmap_unpin_all()`.
+//!
+//! Deviation: C stops the kernel (`BUG_ON`) if a mapping still has pinned pages after its drivers
+//! were notified eleven times, or if no device is registered that could be notified. We warn and
+//! fail with `EBUSY`, and the mapping stays.
+//!
+//! Deviation: C returns success if a mapping that is only partly in the range appears while drivers
+//! are notified, although it unmaps nothing more then. We fail with `EINVAL`, as if it had been
+//! there before.
 
 use kernel::{
     prelude::*,
@@ -45,20 +53,21 @@ use crate::{
     kernel::uaccess::UserAddr, //
 };
 
-/// How often drivers are told that one mapping goes away.
+/// The largest number of notifications of drivers, one after the other, about the same mapping.
+/// Corresponds to `retries` in `vfio_dma_do_unmap()`.
 const MAX_NOTICES: u32 = 11;
 
-/// What happens to the mappings.
+/// What is done to the mappings.
 enum Purpose {
-    /// They go.
+    /// They are removed.
     Remove,
-    /// They go, after the dirty pages of each were written to the bitmap.
+    /// They are removed, each after its dirty pages were written to the bitmap.
     Report(UserBitmap),
-    /// They lose their user addresses.
+    /// Their user addresses become invalid.
     Invalidate,
 }
 
-/// An UNMAP_DMA, as far as it can be checked on its own.
+/// An UNMAP_DMA whose flags and bitmap have been checked.
 struct UnmapRequest {
     iova: u64,
     size: u64,
@@ -67,7 +76,11 @@ struct UnmapRequest {
 }
 
 impl UnmapRequest {
-    /// Reads what the user's structure, which begins with `unmap`, says.
+    /// Checks the request that begins with `unmap`, and reads the rest of it from `arg`.
+    ///
+    /// # Errors
+    ///
+    /// The second to fifth of [`Type1::unmap_dma`].
     fn read(arg: UserAddr, unmap: &uapi::DmaUnmap) -> Result<Self> {
         let header = core::mem::size_of_val(unmap);
         let (flags, room) = (unmap.flags, unmap.argsz as usize);
@@ -96,21 +109,49 @@ impl UnmapRequest {
     }
 }
 
-/// How far a walk over the mappings came.
+/// The end of an iteration over the mappings.
 enum Walk {
-    /// To the end.
+    /// All mappings of the request are done.
     Done,
-    /// To the mapping with these addresses, of which drivers have pinned pages.
+    /// The next mapping, which has these addresses, has pages that drivers have pinned.
     Pinned(IovaRange),
 }
 
 impl Type1 {
-    /// UNMAP_DMA. Tells the user how many bytes are gone, which may be less or, with version 1,
-    /// more than it asked for.
+    /// Handles UNMAP_DMA: removes the mappings in a range, or with `VFIO_DMA_UNMAP_FLAG_VADDR`
+    /// makes their user addresses invalid.
+    ///
+    /// Writes the number of bytes that were unmapped to the request. It can be less than was asked
+    /// for, and with version 1 also more. Takes the lock of the container, which must not be held,
+    /// and releases it while drivers are notified. Sleeps.
     ///
     /// # Errors
     ///
-    /// See contract 6.6.
+    /// - `EFAULT` if the request cannot be read.
+    /// - `EINVAL` if `argsz` is too small or an unknown flag is set.
+    /// - `EINVAL` if GET_DIRTY_BITMAP is set together with ALL or VADDR, or `argsz` does not cover
+    ///   the bitmap that it needs.
+    /// - `EFAULT` if the description of the bitmap cannot be read.
+    /// - `EINVAL` if the bitmap is not in user space, its size does not fit that of the range, or
+    ///   its page size is zero.
+    /// - `EBUSY` with VADDR if a group of emulated devices is attached.
+    /// - `EOVERFLOW` if a number does not fit a native word.
+    /// - `EINVAL` if the address is not a multiple of the smallest page size, or the domains have
+    ///   no page size in common.
+    /// - `EINVAL` with ALL if the address or the size is not zero.
+    /// - `EINVAL` without ALL if the size is zero or not a multiple of the smallest page size.
+    /// - `EOVERFLOW` if the range wraps.
+    /// - `EINVAL` with GET_DIRTY_BITMAP if dirty pages are not tracked, or the page size of the
+    ///   bitmap is not the smallest.
+    /// - `EINVAL` with version 2, without ALL, if a mapping is only partly in the range.
+    /// - `EINVAL` with VADDR if the user address of a mapping is invalid already.
+    /// - `EFAULT` if the dirty pages of a mapping cannot be written to the bitmap. The mappings
+    ///   before it have been removed.
+    /// - `EBUSY` if drivers do not unpin the pages of a mapping. The mappings before it have been
+    ///   removed.
+    /// - `EFAULT` if the result cannot be written. The mappings have been removed.
+    #[doc(alias = "vfio_iommu_type1_unmap_dma")]
+    #[doc(alias = "vfio_dma_do_unmap")]
     #[inline(never)] // So that cheap requests need not save the registers of this one.
     pub(super) fn unmap_dma(&self, arg: UserAddr) -> Result<isize> {
         let mut unmap: uapi::DmaUnmap = arg.read()?;
@@ -141,8 +182,13 @@ impl Type1 {
 }
 
 impl Type1State {
-    /// Does as much of `request` as can be done without calling drivers, and adds the size of the
-    /// mappings to `bytes`.
+    /// Does as much of `request` as can be done without notifying drivers, and adds the sizes of
+    /// the mappings that are done to `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Type1::unmap_dma`] from the first `EBUSY` to the `EFAULT` for the dirty pages of
+    /// a mapping.
     fn unmap(&mut self, request: &UnmapRequest, bytes: &mut u64) -> Result<Walk> {
         if matches!(request.purpose, Purpose::Invalidate) && !self.can_move_memory() {
             return Err(EBUSY);
@@ -163,13 +209,14 @@ impl Type1State {
         }
     }
 
-    /// Removes the mappings that `target` is about, up to one that has pinned pages.
+    /// Removes the mappings in `target`, up to one with pages that drivers have pinned. Adds their
+    /// sizes in bytes to `bytes`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if that would cut a mapping, which version 2 does not do. Nothing is removed then.
-    /// `EFAULT` if the dirty pages of a mapping cannot be written to `bitmap`; those before it are
-    /// gone.
+    /// - `EINVAL` with version 2 if a mapping is only partly in the range. Nothing is removed then.
+    /// - `EFAULT` if the dirty pages of a mapping cannot be written to `bitmap`. The mappings
+    ///   before it have been removed.
     fn remove(
         &mut self,
         target: Target,
@@ -182,7 +229,8 @@ impl Type1State {
         };
         let found = place.range().ok_or(EINVAL)?;
         let mut next = if found.last() >= request.last() {
-            // The usual case, one mapping, needs one search.
+            // The usual case: the first mapping ends at or above the end of the range, so it is the
+            // only one that can be partly in it, and one search is enough.
             if target.cuts(version, found) {
                 return Err(EINVAL);
             }
@@ -217,7 +265,8 @@ impl Type1State {
         Ok(Walk::Done)
     }
 
-    /// Removes all mappings, when nobody is left who could use them.
+    /// Removes all mappings. Called when no group is attached any more, or the state is freed.
+    #[doc(alias = "vfio_iommu_unmap_unpin_all")]
     pub(super) fn remove_all_mappings(&mut self) {
         let mut next = self.mappings.place_from(Iova::MIN);
         while let Some(mut place) = next {
@@ -231,7 +280,7 @@ impl Type1State {
 
 impl Drop for Type1State {
     fn drop(&mut self) {
-        // The groups that are left are detached after that, with their domains.
+        // The domains are dropped after this, which detaches the groups that remain.
         self.remove_all_mappings();
     }
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory moves to another user address, or another process (contract 6.10).
+//! The change of the user addresses of mappings, also to another process (contract 6.10).
 //!
-//! A virtual machine monitor that replaces itself says that the user addresses of its mappings
-//! are not valid any more (UNMAP_DMA with the flag VADDR), and its successor says where the same
-//! memory is now (MAP_DMA with that flag). Devices go on using it all the time. In between, nobody
-//! may use the user addresses: no group is attached and no driver pins or copies.
+//! A virtual machine monitor that replaces itself by another program makes the user addresses of
+//! its mappings invalid (UNMAP_DMA with the flag VADDR). The new program sets the addresses at
+//! which it has the same memory (MAP_DMA with the flag VADDR). Devices go on with DMA all the time.
+//! While a user address is invalid no group can be attached, and drivers can neither pin nor copy.
+//!
+//! Corresponds to the code for these flags in `vfio_dma_do_unmap()` and `vfio_dma_do_map()`, and to
+//! `vfio_change_dma_owner()`.
 
 use kernel::{
     prelude::*,
@@ -25,17 +28,18 @@ use crate::iommu_type1::{
 };
 
 impl Type1State {
-    /// Whether user addresses can be exchanged: drivers of emulated devices use them at any time.
+    /// Returns whether user addresses can be made invalid. They cannot while a group of emulated
+    /// devices is attached, since its drivers use them at any time.
     pub(super) fn can_move_memory(&self) -> bool {
         self.emulated.is_empty()
     }
 
-    /// Lets drivers use the user's memory, unless some of it has no address. That is the driver's
-    /// mistake, so the kernel warns, once.
+    /// Checks that all user addresses are valid, before a driver pins or copies. If not, this is a
+    /// mistake of the driver, so the kernel warns the first time.
     ///
     /// # Errors
     ///
-    /// `EBUSY`.
+    /// `EBUSY` if the user address of a mapping is invalid.
     pub(super) fn check_all_valid(&self) -> Result {
         static WARNED: AtomicFlag = AtomicFlag::new(false);
         let invalid = self.invalid_vaddrs != 0;
@@ -46,13 +50,15 @@ impl Type1State {
         Ok(())
     }
 
-    /// Says that the user addresses of the mappings that `target` is about are not valid any more.
-    /// Returns the size of the mappings in bytes.
+    /// Makes the user addresses of the mappings in `target` invalid. Returns the size of these
+    /// mappings in bytes. The caller has checked [`Type1State::can_move_memory`].
     ///
     /// # Errors
     ///
-    /// `EBUSY` while there are emulated devices; `EINVAL` if that would cut a mapping, or if one
-    /// of them is in that state already. Nothing has changed then.
+    /// Nothing has changed then.
+    ///
+    /// - `EINVAL` with version 2 if a mapping is only partly in the range.
+    /// - `EINVAL` if the user address of a mapping is invalid already.
     pub(super) fn invalidate_vaddrs(&mut self, target: Target) -> Result<u64> {
         let version = self.version;
         self.check_cuts(target)?;
@@ -84,14 +90,23 @@ impl Type1State {
         Ok(bytes)
     }
 
-    /// Says that the memory of the mapping with exactly the addresses `range` is the caller's, at
-    /// user address `vaddr`.
+    /// Sets the user address of the mapping with exactly the addresses `range` to `vaddr` in the
+    /// calling process, which becomes the owner of the mapping.
+    ///
+    /// If that is another address space, its locked pages are accounted to the new owner and
+    /// subtracted from the old one.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if nothing is mapped there; `EINVAL` if the mapping is another one, or its address
-    /// is still valid; `ENOMEM` beyond the `RLIMIT_MEMLOCK` of a new process; `EINTR` if it was
-    /// killed. Nothing has changed then.
+    /// Nothing has changed then.
+    ///
+    /// - `ENOENT` if no mapping overlaps the range.
+    /// - `ENODEV` if the calling task has no user memory.
+    /// - `ENOMEM` if there is no memory.
+    /// - `EINVAL` if the mapping has other addresses, or its user address is valid.
+    /// - `EINTR` if the calling task was killed while it waited for the `mmap_lock`.
+    /// - `ENOMEM` if the pages would exceed the `RLIMIT_MEMLOCK` of the new owner.
+    #[doc(alias = "vfio_change_dma_owner")]
     pub(super) fn update_vaddr(&mut self, range: IovaRange, vaddr: usize) -> Result {
         let found = self.mappings.next_from(range.first());
         let found = found.filter(|found| found.overlaps(range)).ok_or(ENOENT)?;

@@ -2,9 +2,10 @@
 
 //! IOMMU domains (page tables for devices) and the groups of devices that are attached to them.
 //!
-//! In the kernel crate: `kernel::iommu` has page tables that a driver uses directly, not yet domains
-//! of the IOMMU core; `PagingDomain` would be added there, and reserved regions to a type for
-//! IOMMU groups.
+//! In the kernel crate: `kernel::iommu` has only `pgtable`, page tables that a driver programs
+//! itself. A module `kernel::iommu::domain` with `PagingDomain` and a module
+//! `kernel::iommu::group` with a counted reference to `struct iommu_group` and its reserved
+//! regions would replace this file.
 //!
 //! C header: `include/linux/iommu.h`.
 
@@ -23,7 +24,7 @@ use kernel::{
 
 use crate::bindings;
 
-/// What devices may do with mapped memory.
+/// The accesses to mapped memory that devices are allowed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IommuProt {
     /// Devices may read.
@@ -33,7 +34,8 @@ pub(crate) struct IommuProt {
 }
 
 impl IommuProt {
-    /// Whether all of `prot`, flags of the IOMMU API, is allowed.
+    /// Returns whether all accesses in `prot`, flags of the IOMMU API (`IOMMU_READ` and others),
+    /// are allowed.
     pub(crate) fn allows(self, prot: i32) -> bool {
         let mut allowed = 0;
         if self.read {
@@ -45,7 +47,7 @@ impl IommuProt {
         prot & !allowed == 0
     }
 
-    /// The flags of the IOMMU API. Memory of the user is always cache-coherent.
+    /// Returns the flags of the IOMMU API, always with `IOMMU_CACHE` (DMA is cache-coherent).
     fn flags(self) -> i32 {
         let mut flags = bindings::IOMMU_CACHE;
         if self.read {
@@ -58,62 +60,68 @@ impl IommuProt {
     }
 }
 
-/// What a reserved region is for (`enum iommu_resv_type`).
+/// The purpose of a reserved region (`enum iommu_resv_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResvType {
-    /// Mapped one to one at boot; users may use the addresses instead.
+    /// Mapped one to one at boot; the addresses may be mapped otherwise once a driver has the
+    /// device (`IOMMU_RESV_DIRECT_RELAXABLE`).
     DirectRelaxable,
-    /// Where devices write their interrupt messages.
+    /// The addresses to which devices write interrupt messages (`IOMMU_RESV_MSI`).
     Msi,
-    /// Where the kernel shall place the mapping of an interrupt controller.
+    /// The addresses at which the kernel maps an interrupt controller (`IOMMU_RESV_SW_MSI`).
     SwMsi,
-    /// Anything else, which must not be mapped by users.
+    /// Any other purpose; the addresses must not be mapped.
     Other,
 }
 
-/// A region of the address space of a group that the IOMMU driver reports.
+/// A reserved region of the I/O address space of a group, as the IOMMU driver reports it
+/// (`struct iommu_resv_region`).
 pub(crate) struct ReservedRegion {
-    /// The first address.
+    /// The first I/O address.
     pub(crate) start: u64,
-    /// The size in bytes; may be 0, and may exceed the address space.
+    /// The size in bytes. It may be 0, and the region may reach beyond the address space.
     pub(crate) length: u64,
-    /// What it is for.
+    /// The purpose.
     pub(crate) kind: ResvType,
 }
 
-/// An IOMMU group that the core attached to a container.
+/// A reference to an IOMMU group that is not counted.
 ///
 /// # Invariants
 ///
-/// The pointer is valid: the core holds a reference from before it attaches the group until after
-/// it has detached it.
+/// The pointer is valid as long as the value is used: the caller of [`GroupHandle::from_raw`] holds
+/// a reference to the group.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupHandle(NonNull<bindings::iommu_group>);
 
-// SAFETY: IOMMU groups have a lock of their own.
+// SAFETY: The functions of the IOMMU core that take a group lock its mutex, so any thread may call
+// them.
 unsafe impl Send for GroupHandle {}
 
 impl GroupHandle {
-    /// The group that the core names.
+    /// Returns the group at `group`, or `None` for a null pointer.
     ///
     /// # Safety
     ///
-    /// The group must stay valid while values of this type are used: until the core has detached
-    /// it, or for the duration of the call if it is not attached.
+    /// `group` must be null or point to an IOMMU group that stays valid as long as the result and
+    /// its copies are used.
     pub(crate) unsafe fn from_raw(group: *mut bindings::iommu_group) -> Option<Self> {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         NonNull::new(group).map(Self)
     }
 
-    /// Makes a domain that the devices of the group can be attached to.
+    /// Creates a domain for the first device of the group, without attaching the group. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the group has no device, otherwise what the IOMMU driver says.
+    /// - `ENODEV` if the group has no device, or the device no IOMMU.
+    /// - `ENOMEM`, or any errno of the IOMMU driver's `domain_alloc_paging`.
+    #[doc(alias = "iommu_paging_domain_alloc")]
     pub(crate) fn new_domain(self) -> Result<PagingDomain> {
         let mut domain: *mut bindings::iommu_domain = ptr::null_mut();
-        // SAFETY: The group is valid, and `first_device` gets the pointer it expects. Devices
-        // cannot leave the group during the call.
+        // SAFETY: The group is valid by the type invariants. `data` points to a pointer to a
+        // domain, as `first_device` requires. The function holds the mutex of the group, so each
+        // device that it passes stays valid for the duration of the callback.
         unsafe {
             bindings::iommu_group_for_each_dev(
                 self.0.as_ptr(),
@@ -122,31 +130,35 @@ impl GroupHandle {
             )
         };
         let domain = NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?;
-        // INVARIANT: The domain is new and nobody else has it.
+        // INVARIANT: The domain was allocated above and nobody else has a pointer to it.
         Ok(PagingDomain(domain))
     }
 
-    /// Calls `f` with each region of the address space that users cannot use freely.
+    /// Calls `f` with each reserved region of the devices of the group, sorted by address. May
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the IOMMU core says; those of `f`, which end the walk.
+    /// - `ENOMEM` if there is no memory for the list of regions.
+    /// - Any errno of `f`, which ends the iteration.
     #[doc(alias = "iommu_get_group_resv_regions")]
     pub(crate) fn for_each_reserved(self, mut f: impl FnMut(ReservedRegion) -> Result) -> Result {
         let mut head = bindings::list_head::default();
         let head = &raw mut head;
-        // SAFETY: The list head is valid and becomes an empty list.
+        // SAFETY: `head` points to a local variable.
         unsafe {
             (*head).next = head;
             (*head).prev = head;
         }
-        // SAFETY: The head is initialised, and in scope for longer than the list.
+        // SAFETY: The head is that of an empty list, and lives longer than `list`. Only
+        // `iommu_get_group_resv_regions()` below adds elements.
         let list = unsafe { ReservedList::new(head) };
-        // SAFETY: The group and the list are valid. Even if the call fails, the list may have
-        // elements.
+        // If the call fails the list may have elements nevertheless; `list` frees them.
+        // SAFETY: The group is valid by the type invariants, and `head` is an initialised list.
         to_result(unsafe { bindings::iommu_get_group_resv_regions(self.0.as_ptr(), head) })?;
         list.for_each(|region| {
-            // SAFETY: `for_each` passes valid elements.
+            // SAFETY: `for_each` passes elements of the list, which are freed when `list` is
+            // dropped.
             let region = unsafe { &*region };
             f(ReservedRegion {
                 start: region.start,
@@ -163,24 +175,25 @@ impl GroupHandle {
         })
     }
 
-    /// Whether a device of the group can only raise the interrupts that it was given.
+    /// Returns whether the devices of the group can only raise interrupts that they were given.
+    #[doc(alias = "iommu_group_has_isolated_msi")]
     pub(crate) fn has_isolated_msi(self) -> bool {
-        // SAFETY: The group is valid.
+        // SAFETY: The group is valid by the type invariants.
         unsafe { bindings::iommu_group_has_isolated_msi(self.0.as_ptr()) }
     }
 }
 
-/// Allocates a domain for `dev` and ends the walk over the group.
+/// Allocates a domain for `dev` and ends the iteration over the devices of the group.
 ///
 /// # Safety
 ///
-/// Called by `iommu_group_for_each_dev` with a device of the group; `data` points to a pointer to
-/// a domain, which is written.
+/// `dev` must be a valid device that is in an IOMMU group. `data` must be valid for writing a
+/// pointer to a domain; it receives the domain or an error pointer.
 unsafe extern "C" fn first_device(
     dev: *mut bindings::device,
     data: *mut kernel::ffi::c_void,
 ) -> kernel::ffi::c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe {
         *data.cast::<*mut bindings::iommu_domain>() =
             bindings::vfio_rs_iommu_paging_domain_alloc(dev)
@@ -188,32 +201,39 @@ unsafe extern "C" fn first_device(
     1
 }
 
-/// The list that the IOMMU core makes. Dropping it frees the elements.
+/// A list of reserved regions from the IOMMU core. Dropping it frees the elements.
 ///
 /// # Invariants
 ///
-/// The pointer is the head of a list of `struct iommu_resv_region`, which belong to this value.
+/// The pointer is the head of a list whose elements are linked by the field `list` of
+/// `struct iommu_resv_region`. The elements were allocated by `kmalloc()` and are owned by this
+/// value.
 struct ReservedList(*mut bindings::list_head);
 
 impl ReservedList {
-    /// The list with this head.
+    /// Returns the list with the head `head`.
     ///
     /// # Safety
     ///
-    /// The invariants must hold from now until the value is dropped.
+    /// `head` must satisfy the type invariants until the result is dropped.
     unsafe fn new(head: *mut bindings::list_head) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self(head)
     }
 
-    /// Calls `f` with each element, which `f` may free.
+    /// Calls `f` with each element. `f` may free the element.
+    ///
+    /// # Errors
+    ///
+    /// Any errno of `f`, which ends the iteration.
     fn for_each(&self, mut f: impl FnMut(*mut bindings::iommu_resv_region) -> Result) -> Result {
-        // SAFETY: The list is a ring that begins and ends at its head.
+        // SAFETY: By the type invariants the head is valid.
         let mut entry = unsafe { (*self.0).next };
         while !ptr::eq(entry, self.0) {
-            // SAFETY: Not the head, so an element that is still allocated.
+            // SAFETY: `entry` is not the head, so by the type invariants it is in an element, which
+            // was not passed to `f` yet.
             let next = unsafe { (*entry).next };
-            // SAFETY: Each element is a region, linked by its field `list`.
+            // SAFETY: By the type invariants `entry` is the field `list` of a region.
             f(unsafe { kernel::container_of!(entry, bindings::iommu_resv_region, list) })?;
             entry = next;
         }
@@ -224,87 +244,103 @@ impl ReservedList {
 impl Drop for ReservedList {
     fn drop(&mut self) {
         let _ = self.for_each(|region| {
-            // SAFETY: The element was allocated for us and is not used again.
+            // SAFETY: By the type invariants this value owns the element, which `kmalloc()`
+            // allocated. `for_each` does not use it again, and nobody uses the list after `drop`.
             unsafe { bindings::kfree(region.cast()) };
             Ok(())
         });
     }
 }
 
-/// A page table for devices, of the kind that we fill. Dropping it frees the page table.
+/// A domain whose page table is filled by its owner (`struct iommu_domain`). Dropping it frees the
+/// page table; all groups must have been detached before.
 ///
 /// # Invariants
 ///
-/// The domain is valid and belongs to this value.
+/// The pointer is valid, and the domain is owned by this value.
 pub(crate) struct PagingDomain(NonNull<bindings::iommu_domain>);
 
-// SAFETY: IOMMU drivers let any thread use a domain.
+// SAFETY: The functions of the IOMMU API that take a domain are not bound to a thread.
 unsafe impl Send for PagingDomain {}
 
 impl PagingDomain {
-    /// The C object, for the operation that hands it out.
+    /// Returns the C structure. It is valid until this value is dropped.
     pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
         self.0.as_ptr()
     }
 
-    /// Lets the devices of `group` use this domain.
+    /// Attaches the devices of `group` to this domain. May sleep.
     ///
     /// # Errors
     ///
-    /// What the IOMMU driver says: `EINVAL` if domain and devices do not match, `EBUSY` if
-    /// another domain is attached.
+    /// - `EBUSY` if the group is attached to another domain that is not its default one.
+    /// - `EINVAL` if the domain is not of the IOMMU driver of the devices, or does not fit them.
+    /// - Any other errno of the IOMMU driver's `attach_dev`.
+    #[doc(alias = "iommu_attach_group")]
     pub(crate) fn attach(&self, group: GroupHandle) -> Result {
-        // SAFETY: Both are valid.
+        // SAFETY: Both pointers are valid by the type invariants.
         to_result(unsafe { bindings::iommu_attach_group(self.0.as_ptr(), group.0.as_ptr()) })
     }
 
-    /// The opposite of [`PagingDomain::attach`].
+    /// Detaches the devices of `group` from this domain; undoes [`PagingDomain::attach`]. May
+    /// sleep.
+    #[doc(alias = "iommu_detach_group")]
     pub(crate) fn detach(&self, group: GroupHandle) {
-        // SAFETY: Both are valid.
+        // SAFETY: Both pointers are valid by the type invariants.
         unsafe { bindings::iommu_detach_group(self.0.as_ptr(), group.0.as_ptr()) };
     }
 
-    /// The page sizes of the page table, as a bitmap.
+    /// Returns the page sizes of the page table as a bitmap: bit n stands for 2^n bytes.
     pub(crate) fn page_sizes(&self) -> u64 {
-        // SAFETY: By the invariant.
+        // SAFETY: The pointer is valid by the type invariants.
         unsafe { (*self.0.as_ptr()).pgsize_bitmap as u64 }
     }
 
-    /// Returns the first and the last address that can be mapped, both inclusive.
+    /// Returns the first and the last I/O address that can be mapped, both inclusive.
     pub(crate) fn aperture(&self) -> (u64, u64) {
-        // SAFETY: By the type invariants.
+        // SAFETY: The pointer is valid by the type invariants.
         let geometry = unsafe { (*self.0.as_ptr()).geometry };
         (geometry.aperture_start, geometry.aperture_end)
     }
 
-    /// Whether both domains are of the same IOMMU driver and kind.
+    /// Returns whether both domains have the same table of operations, that is, are of the same
+    /// IOMMU driver and format.
     pub(crate) fn same_kind(&self, other: &Self) -> bool {
         ptr::eq(self.ops(), other.ops())
     }
 
+    /// Returns the table of operations.
     fn ops(&self) -> *const bindings::iommu_domain_ops {
-        // SAFETY: By the invariant.
+        // SAFETY: The pointer is valid by the type invariants.
         unsafe { (*self.0.as_ptr()).ops }
     }
 
-    /// Makes all DMA cache-coherent, whatever the device asks for. Returns whether it is.
+    /// Makes all DMA through this domain cache-coherent, even if a device asks for no snooping.
+    /// Returns whether the IOMMU driver can do that.
+    #[doc(alias = "enforce_cache_coherency")]
     pub(crate) fn enforce_coherency(&self) -> bool {
-        // SAFETY: The table belongs to the IOMMU driver, which cannot go while it has domains.
+        // SAFETY: The table is null or a static of the IOMMU driver, which cannot be unloaded while
+        // it has devices.
         let ops = unsafe { self.ops().as_ref() };
         match ops.and_then(|ops| ops.enforce_cache_coherency) {
-            // SAFETY: The domain is valid.
+            // SAFETY: The domain is valid by the type invariants and belongs to this driver.
             Some(enforce) => unsafe { enforce(self.0.as_ptr()) },
             None => false,
         }
     }
 
-    /// Lets the kernel map the interrupt controller of attached devices, from `base` on.
+    /// Reserves the I/O addresses from `base` on for the interrupt controllers of attached devices,
+    /// which the kernel maps there when it needs them.
+    ///
+    /// Does nothing in a kernel that has no `CONFIG_IOMMU_DMA`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`. A kernel that has no use for it says `ENODEV`, which is not an error here.
+    /// - `EEXIST` if that was done before.
+    /// - `ENOMEM` if there is no memory.
+    #[doc(alias = "iommu_get_msi_cookie")]
     pub(crate) fn place_msi(&self, base: u64) -> Result {
-        // SAFETY: The domain is valid and new.
+        // SAFETY: The domain is valid by the type invariants.
         let ret = unsafe { bindings::vfio_rs_iommu_get_msi_cookie(self.0.as_ptr(), base) };
         match to_result(ret) {
             Err(error) if error == ENODEV => Ok(()),
@@ -312,17 +348,21 @@ impl PagingDomain {
         }
     }
 
-    /// Maps `bytes` bytes of physical memory from `physical` on at `iova`; all three are multiples
-    /// of the smallest page size.
+    /// Maps `bytes` bytes of memory from the physical address `physical` on at the I/O address
+    /// `iova`. All three are multiples of the smallest page size of the domain. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the IOMMU driver says. Nothing is mapped then.
+    /// Nothing is mapped then.
+    ///
+    /// - `EINVAL` if a number is not a multiple of the smallest page size.
+    /// - `ENOMEM` if there is no memory for the page table.
+    /// - Any other errno of the IOMMU driver.
     ///
     /// # Safety
     ///
-    /// Devices may use the memory as `prot` says until [`PagingDomain::unmap`] has taken it away, or
-    /// the domain is gone. Nothing else may rely on it meanwhile.
+    /// Until [`PagingDomain::unmap`] has removed the mapping or the domain is dropped, the memory
+    /// must not be used for anything that breaks if attached devices access it as `prot` allows.
     #[doc(alias = "iommu_map")]
     pub(crate) unsafe fn map(
         &self,
@@ -331,8 +371,8 @@ impl PagingDomain {
         bytes: usize,
         prot: IommuProt,
     ) -> Result {
-        // SAFETY: The domain is valid by the type invariants; for the memory see the safety
-        // requirements.
+        // SAFETY: The domain is valid by the type invariants. Devices may access the memory by the
+        // safety requirements of this function.
         to_result(unsafe {
             bindings::iommu_map(
                 self.0.as_ptr(),
@@ -345,8 +385,9 @@ impl PagingDomain {
         })
     }
 
-    /// Removes what is mapped in the `bytes` bytes from `iova` on, and waits until no device can
-    /// use it any more. Returns how many bytes from `iova` on were mapped and are now gone.
+    /// Unmaps the `bytes` bytes from the I/O address `iova` on and flushes the IOTLB, so that no
+    /// device can access them any more. Returns the number of bytes from `iova` on that were mapped
+    /// and have been unmapped. May sleep.
     #[doc(alias = "iommu_unmap")]
     pub(crate) fn unmap(&self, iova: usize, bytes: usize) -> usize {
         // SAFETY: The domain is valid by the type invariants.
@@ -356,7 +397,7 @@ impl PagingDomain {
 
 impl Drop for PagingDomain {
     fn drop(&mut self) {
-        // SAFETY: The domain belongs to this value and has no group attached any more.
+        // SAFETY: By the type invariants the domain is valid and owned by this value.
         unsafe { bindings::iommu_domain_free(self.0.as_ptr()) };
     }
 }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Address spaces of processes, beyond what `kernel::mm` offers: the write side of `mmap_lock`, the
-//! count of locked pages, and a kernel thread that uses the memory of a process.
+//! Address spaces of processes: the write side of `mmap_lock`, the account of locked pages
+//! (`locked_vm`), and kernel threads that use the address space of a process.
 //!
-//! In the kernel crate: `kernel::mm::Mm::mmap_write_lock{,_killable}()` with
-//! `account_locked_vm()` on the guard; `kernel::task` would get `rlimit()`,
-//! `fatal_signal_pending()` and `cond_resched()`; `kernel::kthread` would get `use_mm()`.
+//! In the kernel crate, these would replace this file: `kernel::mm::Mm::mmap_write_lock()` and
+//! `mmap_write_lock_killable()` with a guard that has `account_locked_vm()` (there is only the read
+//! side today); `rlimit()` and `fatal_signal_pending()` of `kernel::task::Task`; free functions
+//! `kernel::task::cond_resched()`, `kernel::cred::capable()` and `kernel::uaccess::access_ok()`;
+//! and a module `kernel::kthread` with `use_mm()`.
 //!
-//! C headers: `include/linux/mm.h`, `include/linux/mmap_lock.h`, `include/linux/sched/signal.h`.
+//! C headers: `include/linux/mm.h`, `include/linux/mmap_lock.h`, `include/linux/kthread.h`,
+//! `include/linux/sched/signal.h`.
 
 use kernel::{
     error::to_result,
@@ -25,46 +28,49 @@ use crate::bindings;
 /// The size of a base page in bytes.
 pub(crate) const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 
-/// The logarithm of [`PAGE_SIZE`].
+/// The binary logarithm of [`PAGE_SIZE`].
 pub(crate) const SHIFT: u32 = PAGE_SHIFT as u32;
 
-/// Write access to `mmap_lock` of an address space. Dropping it unlocks.
+/// The `mmap_lock` of an address space, held for writing. Dropping it unlocks.
 ///
 /// # Invariants
 ///
-/// The lock is held for writing.
+/// The `mmap_lock` of the `mm_struct` is held for writing by this value.
 pub(crate) struct MmapWriteGuard<'a>(&'a Mm);
 
 impl<'a> MmapWriteGuard<'a> {
-    /// Locks `mm` for writing. Sleeps, and cannot be interrupted.
+    /// Locks `mm` for writing. May sleep, and is not interrupted by signals.
+    #[doc(alias = "mmap_write_lock")]
     pub(crate) fn lock(mm: &'a Mm) -> Self {
         // SAFETY: By the type invariants of `Mm` the `mm_struct` is valid.
         unsafe { bindings::vfio_rs_mmap_write_lock(mm.as_raw()) };
-        // INVARIANT: Locked above.
+        // INVARIANT: The lock was taken above.
         Self(mm)
     }
 
-    /// Locks `mm` for writing. Sleeps.
+    /// Locks `mm` for writing. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINTR` if the caller is killed meanwhile.
+    /// `EINTR` if the calling task is killed while it waits.
+    #[doc(alias = "mmap_write_lock_killable")]
     pub(crate) fn lock_killable(mm: &'a Mm) -> Result<Self> {
         // SAFETY: By the type invariants of `Mm` the `mm_struct` is valid.
         match unsafe { bindings::vfio_rs_mmap_write_lock_killable(mm.as_raw()) } {
-            // INVARIANT: Locked here.
+            // INVARIANT: The function returned 0, so it has taken the lock.
             0 => Ok(Self(mm)),
             _ => Err(EINTR),
         }
     }
 
-    /// Adds `pages` locked pages to the address space, or takes them away unless `add`.
+    /// Adds `pages` base pages to the locked pages of the address space if `add`, and subtracts
+    /// them otherwise. Subtracting does not fail.
     ///
-    /// The limit is `RLIMIT_MEMLOCK` of `task`, unless `may_exceed`. Taking away cannot fail.
+    /// The limit is `RLIMIT_MEMLOCK` of `task`; there is none if `may_exceed`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if that would be more than the limit.
+    /// `ENOMEM` if the sum would exceed the limit.
     #[doc(alias = "__account_locked_vm")]
     pub(crate) fn account_locked_vm(
         &self,
@@ -74,53 +80,55 @@ impl<'a> MmapWriteGuard<'a> {
         may_exceed: bool,
     ) -> Result {
         let (mm, task) = (self.0.as_raw(), task.as_ptr());
-        // SAFETY: Both are valid by their type invariants, and the address space is locked by that
-        // of `self`.
+        // SAFETY: `mm` and `task` are valid by the type invariants of `Mm` and `Task`. The
+        // `mmap_lock` is held for writing by the type invariants of `self`.
         to_result(unsafe { bindings::__account_locked_vm(mm, pages, add, task, may_exceed) })
     }
 }
 
 impl Drop for MmapWriteGuard<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the lock is held.
+        // SAFETY: By the type invariants this value holds the lock for writing.
         unsafe { bindings::vfio_rs_mmap_write_unlock(self.0.as_raw()) };
     }
 }
 
-/// The memory of a process, used by a kernel thread that has none. Dropping it ends that.
+/// The address space of a process, which a kernel thread uses as its own. Dropping the value ends
+/// that.
 ///
 /// # Invariants
 ///
-/// The calling thread uses the address space since [`AdoptedMm::new`].
+/// The thread that called [`AdoptedMm::new`] uses the address space.
 pub(crate) struct AdoptedMm<'a>(&'a MmWithUser);
 
 impl<'a> AdoptedMm<'a> {
-    /// Lets the calling thread use `mm` as its own.
+    /// Lets the calling kernel thread use `mm` as its own. May sleep.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the caller has memory of its own, which cannot be exchanged.
+    /// `EFAULT` if the calling task has an address space already.
     #[doc(alias = "kthread_use_mm")]
     pub(crate) fn new(mm: &'a MmWithUser) -> Result<Self> {
         if kernel::current!().mm().is_some() {
             return Err(EFAULT);
         }
-        // SAFETY: The address space is alive for longer than this value, and the caller, which has
-        // no memory, is a kernel thread.
+        // SAFETY: `mm` has users as long as the lifetime `'a` of this value. The calling task has
+        // no address space, as checked above, so it is a kernel thread.
         unsafe { bindings::kthread_use_mm(mm.as_raw()) };
-        // INVARIANT: Adopted above.
+        // INVARIANT: The calling thread uses the address space from here on.
         Ok(Self(mm))
     }
 }
 
 impl Drop for AdoptedMm<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the thread uses the address space.
         unsafe { bindings::kthread_unuse_mm(self.0.as_raw()) };
     }
 }
 
-/// Returns whether the `size` bytes at `addr` can be memory of a user at all.
+/// Returns whether the `size` bytes from address `addr` on are in the part of the address space
+/// that belongs to user space. Nothing need be mapped there.
 #[doc(alias = "access_ok")]
 pub(crate) fn is_user_range(addr: u64, size: u64) -> bool {
     match (usize::try_from(addr), usize::try_from(size)) {
@@ -130,27 +138,29 @@ pub(crate) fn is_user_range(addr: u64, size: u64) -> bool {
     }
 }
 
-/// Returns `RLIMIT_MEMLOCK` of a task, in bytes.
+/// Returns the soft limit `RLIMIT_MEMLOCK` of `task`, in bytes.
+#[doc(alias = "task_rlimit")]
 pub(crate) fn memlock_limit(task: &Task) -> usize {
-    // SAFETY: The task is valid by its type invariants.
+    // SAFETY: `task` is valid by the type invariants of `Task`.
     unsafe { bindings::vfio_rs_task_rlimit(task.as_ptr(), bindings::RLIMIT_MEMLOCK) }
 }
 
-/// Returns whether the caller may lock more memory than its limit says (`CAP_IPC_LOCK`).
+/// Returns whether the calling task may exceed `RLIMIT_MEMLOCK` (`CAP_IPC_LOCK`).
+#[doc(alias = "capable")]
 pub(crate) fn capable_ipc_lock() -> bool {
     // SAFETY: There are no safety requirements.
     unsafe { bindings::capable(bindings::CAP_IPC_LOCK as i32) }
 }
 
-/// Lets other tasks run, in work that may take long.
+/// Lets other tasks run if one is due. May sleep, so the caller holds no spinlock.
 pub(crate) fn cond_resched() {
-    // SAFETY: Called in process context without spinlocks, as every ioctl is.
+    // SAFETY: There are no safety requirements; in atomic context the kernel would only warn.
     unsafe { bindings::vfio_rs_cond_resched() };
 }
 
-/// Returns whether the caller was killed and should give up what it is doing.
+/// Returns whether the calling task was killed.
 #[doc(alias = "fatal_signal_pending")]
 pub(crate) fn is_killed() -> bool {
-    // SAFETY: The calling task is valid.
+    // SAFETY: The calling task is valid as long as it runs.
     unsafe { bindings::vfio_rs_fatal_signal_pending(Task::current_raw()) }
 }

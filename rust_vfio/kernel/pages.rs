@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pinned pages of user memory, and who owns the pins.
+//! Pinned pages of user memory, and the owners of the pins.
 //!
-//! A pin keeps a page where it is for as long as devices may reach it. Every pin has exactly one
-//! owner, which is a value: a [`PinnedBatch`] (what one call of the memory manager returned), and
-//! then [`PinnedFrames`] (consecutive page frames taken from it). Both unpin what they own when
-//! they are dropped.
+//! A pin keeps a page in its frame as long as devices may access it. Every pin has exactly one
+//! owner, which is a value: first a [`PinnedBatch`] (the result of one call of
+//! `pin_user_pages_fast()` or `pin_user_pages_remote()`), then [`PinnedFrames`] (consecutive page
+//! frames taken from it). Both unpin what they own when they are dropped.
 //!
-//! In the kernel crate: a module `kernel::mm::gup` with these types; `kernel::page::Page` would
-//! get `pfn()`, `is_reserved()` and `folio()`.
+//! In the kernel crate: a module `kernel::mm::gup` with these types, and `pfn()`, `is_reserved()`
+//! and `folio()` of `kernel::page::Page`, would replace this file.
 //!
-//! C header: `include/linux/mm.h`.
+//! C headers: `include/linux/mm.h`, `include/linux/page-flags.h`.
 
 use core::{
     mem,
@@ -33,42 +33,45 @@ use crate::{
     kernel::mm, //
 };
 
-/// An address space whose pages are pinned.
+/// The address space whose pages are pinned.
 #[derive(Clone, Copy)]
 pub(crate) enum UserMm<'a> {
-    /// That of the caller.
+    /// The address space of the calling task.
     Current,
-    /// That of another process, or possibly the caller's.
+    /// The address space of any process, including that of the calling task.
     Remote(&'a MmWithUser),
 }
 
-/// A pointer to a page, in a buffer.
+/// An element of the array that is passed to `pin_user_pages_fast()`.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 struct PagePtr(*mut bindings::page);
 
-// SAFETY: A page can be used by any thread; the pointer alone does nothing.
+// SAFETY: Page structures are not bound to a thread, and a pointer gives no access by itself: each
+// `unsafe` block that dereferences one says why the page is valid.
 unsafe impl Send for PagePtr {}
 
-/// A place for page pointers, reused from call to call.
+/// An array for page pointers that is reused from call to call.
 pub(crate) struct PageBuffer(KVec<PagePtr>);
 
 impl PageBuffer {
-    /// As many pointers as fit a page.
+    /// The number of pointers that fit into a page.
     const LARGE: usize = kernel::page::PAGE_SIZE / mem::size_of::<PagePtr>();
-    /// For few pages, and when there is no memory for more.
+    /// The number of pointers of a [`SmallPageBuffer`].
     const SMALL: usize = 16;
 
-    /// Returns a buffer that needs memory only when it is first used for many pages.
+    /// Creates a buffer that allocates memory only when it is first used for more than
+    /// [`PageBuffer::SMALL`] pages.
     pub(crate) const fn new() -> Self {
         Self(KVec::new())
     }
 
-    /// Returns room for up to `pages` pointers, as far as there is memory; `small` otherwise.
+    /// Returns an array for `pages` pointers. It may be shorter than that, but is never empty: it
+    /// is `small` for few pages, or if the allocation of the large one fails.
     fn room<'a>(&'a mut self, pages: usize, small: &'a mut SmallPageBuffer) -> &'a mut [PagePtr] {
         if pages > Self::SMALL {
             if self.0.is_empty() {
-                // Without memory the small buffer does it too, only slower.
+                // If this fails the small buffer is used, which only needs more calls.
                 let null = PagePtr(ptr::null_mut());
                 let _ = self.0.resize(Self::LARGE, null, GFP_KERNEL);
             }
@@ -80,17 +83,17 @@ impl PageBuffer {
     }
 }
 
-/// A small place for page pointers, on the stack of a caller.
+/// A small array for page pointers, on the stack of the caller.
 pub(crate) struct SmallPageBuffer([PagePtr; PageBuffer::SMALL]);
 
 impl SmallPageBuffer {
-    /// Returns an empty one.
+    /// Creates an array of null pointers.
     pub(crate) const fn new() -> Self {
         Self([PagePtr(ptr::null_mut()); PageBuffer::SMALL])
     }
 }
 
-/// Returns the flags for pins that last, for devices that write if `write`.
+/// Returns the flags for long-term pins, with write access if `write`.
 fn gup_flags(write: bool) -> u32 {
     match write {
         true => bindings::FOLL_LONGTERM | bindings::FOLL_WRITE,
@@ -102,22 +105,26 @@ fn gup_flags(write: bool) -> u32 {
 ///
 /// # Invariants
 ///
-/// Each element of `pages` is a page with a pin that this value owns.
+/// Each element of `pages` points to a page structure, and this value owns one pin of that page.
 pub(crate) struct PinnedBatch<'a> {
     pages: &'a mut [PagePtr],
 }
 
 impl<'a> PinnedBatch<'a> {
-    /// Pins up to `count` pages of user memory from `vaddr` on, for a long time and for devices
-    /// that write if `write`. Returns at least one.
+    /// Pins up to `count` base pages of user memory from the user address `vaddr` on, with
+    /// `FOLL_LONGTERM`, and for writing if `write`. Returns at least one page.
+    ///
+    /// `vaddr` is a multiple of the page size. Takes `mmap_lock` for reading, and may sleep.
     ///
     /// # Errors
     ///
-    /// - `ENODEV` if the caller has no memory.
-    /// - `EFAULT` if the first page cannot be pinned: nothing is there, it may not be written, or
-    ///   it has no page behind it (memory of a device).
-    /// - `EINTR` if the caller was killed.
-    /// - `ENOMEM` if the page had to be brought in and there is no memory for it.
+    /// - `ENODEV` for [`UserMm::Current`] of a task that has no user memory.
+    /// - `EINTR` if the calling task was killed.
+    /// - `EFAULT` if the first page cannot be pinned: nothing is mapped there, the user may not
+    ///   write to it, or it has no page structure (`VM_PFNMAP`).
+    /// - `EOPNOTSUPP` if it may not be pinned for long, such as a page of a DAX file.
+    /// - `ENOMEM` if the page has to be faulted in and there is no memory for it.
+    #[doc(alias = "pin_user_pages_fast")]
     pub(crate) fn pin(
         memory: UserMm<'_>,
         vaddr: usize,
@@ -135,20 +142,22 @@ impl<'a> PinnedBatch<'a> {
             UserMm::Current => {
                 let current = kernel::current!();
                 let mm = current.mm().ok_or(ENODEV)?;
-                // SAFETY: `pages` has room for `count` pointers, and the caller has memory.
+                // SAFETY: `count` was limited to the length of `room`, so `pages` has room for
+                // `count` pointers. The calling task has an `mm_struct`, as `mm` shows.
                 let ret = unsafe {
                     bindings::pin_user_pages_fast(vaddr, i32::try_from(count)?, flags, pages)
                 };
                 if ret == EFAULT.to_errno() {
-                    // This way protection keys of the caller matter. Those of the owner of the
-                    // memory do not: it is devices that use it.
-                    // SAFETY: `pages` has room for `count` pointers.
+                    // The fast function obeys the protection keys of the caller. Those are for
+                    // accesses of the CPU, so the pages are pinned like those of another process,
+                    // for which keys are not looked at.
+                    // SAFETY: `count` was limited to the length of `room`.
                     unsafe { pin_remote(mm, &mm.mmap_read_lock(), vaddr, count, flags, pages) }
                 } else {
                     ret as isize
                 }
             }
-            // SAFETY: `pages` has room for `count` pointers.
+            // SAFETY: `count` was limited to the length of `room`.
             UserMm::Remote(mm) => unsafe {
                 pin_remote(mm, &mm.mmap_read_lock(), vaddr, count, flags, pages)
             },
@@ -156,7 +165,8 @@ impl<'a> PinnedBatch<'a> {
         match usize::try_from(ret) {
             Ok(0) => Err(EFAULT),
             Ok(pinned) => {
-                // INVARIANT: The function pinned that many and stored their pointers.
+                // INVARIANT: The function pinned the first `pinned` pages and stored pointers to
+                // their page structures; nobody else knows of these pins.
                 let pages = room.get_mut(..pinned).ok_or(EFAULT)?;
                 Ok(Self { pages })
             }
@@ -164,8 +174,8 @@ impl<'a> PinnedBatch<'a> {
         }
     }
 
-    /// Takes consecutive frames from the front, at most `limit` of them, or one if `limit` is 0.
-    /// Returns none if the batch is empty.
+    /// Takes consecutive frames from the front of the batch, at most `limit` of them, or one if
+    /// `limit` is 0. Returns `None` if the batch is empty.
     #[inline]
     pub(crate) fn take_frames(&mut self, limit: usize) -> Option<PinnedFrames> {
         let &PagePtr(first) = self.pages.first()?;
@@ -177,9 +187,10 @@ impl<'a> PinnedBatch<'a> {
         let pages = mem::take(&mut self.pages);
         self.pages = pages.get_mut(count..).unwrap_or_default();
         Some(PinnedFrames {
-            // SAFETY: The page is valid, as it is pinned.
+            // SAFETY: By the type invariants `first` points to a page structure.
             pfn: unsafe { bindings::vfio_rs_page_to_pfn(first) },
-            // INVARIANT: The pins of the first `count` pages now belong to the result.
+            // INVARIANT: `is_next` held for each pair, so the frames are consecutive. The first
+            // `count` elements left the batch above, so their pins now belong to the result.
             count,
         })
     }
@@ -188,17 +199,19 @@ impl<'a> PinnedBatch<'a> {
 impl Drop for PinnedBatch<'_> {
     fn drop(&mut self) {
         if !self.pages.is_empty() {
-            // SAFETY: By the type invariants. No device has seen the pages, so they are not dirty.
+            // The pages are not marked dirty, as no device was given their addresses.
+            // SAFETY: By the type invariants this value owns a pin of each of these pages.
             unsafe { bindings::unpin_user_pages(self.pages.as_mut_ptr().cast(), self.pages.len()) };
         }
     }
 }
 
-/// Pins `count` pages in any process, which is locked.
+/// Calls `pin_user_pages_remote()` for `count` pages of `mm`, whose lock `_locked` holds. Returns
+/// the number of pages pinned, or a negative errno.
 ///
 /// # Safety
 ///
-/// `pages` must have room for `count` pointers.
+/// `pages` must be valid for writing `count` pointers.
 unsafe fn pin_remote(
     mm: &MmWithUser,
     _locked: &MmapReadGuard<'_>,
@@ -208,22 +221,24 @@ unsafe fn pin_remote(
     pages: *mut *mut bindings::page,
 ) -> isize {
     let unlocked = ptr::null_mut();
-    // SAFETY: The address space is alive and locked, there is room for the pointers by the safety
-    // requirements, and without a pointer for it the lock is not dropped.
+    // SAFETY: A `MmWithUser` has users, and its `mmap_lock` is held for reading as `_locked` shows.
+    // There is room for the pointers by the safety requirements of this function. As `unlocked` is
+    // null the lock is not dropped.
     unsafe { bindings::pin_user_pages_remote(mm.as_raw(), vaddr, count, flags, pages, unlocked) }
 }
 
 /// Returns whether `b` describes the frame after that of `a`.
 #[cfg(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM))]
 fn is_next(a: PagePtr, b: PagePtr) -> bool {
-    // With these memory models page structures form one array, in the order of the frames.
+    // With these memory models all page structures are one array, in the order of the frames.
     ptr::eq(a.0.wrapping_add(1), b.0)
 }
 
 /// Returns whether `b` describes the frame after that of `a`.
 #[cfg(not(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM)))]
 fn is_next(a: PagePtr, b: PagePtr) -> bool {
-    // SAFETY: Both come from a `PinnedBatch`, where pages are pinned and so valid.
+    // SAFETY: Both are elements of a `PinnedBatch`, so by its type invariants they point to page
+    // structures.
     let (a, b) = unsafe {
         (
             bindings::vfio_rs_page_to_pfn(a.0),
@@ -233,19 +248,20 @@ fn is_next(a: PagePtr, b: PagePtr) -> bool {
     a.checked_add(1) == Some(b)
 }
 
-/// Returns what the user is told when memory cannot be pinned.
+/// Returns the errno for user space after pinning failed with `ret`, a negative errno.
 fn pin_error(ret: isize) -> Error {
     if mm::is_killed() {
         return EINTR;
     }
     match i32::try_from(ret).map(Error::from_errno) {
-        // The fast variant has its own word for an address that no process has.
+        // `pin_user_pages_fast()` says EOVERFLOW for a range that wraps, the other one EFAULT.
         Ok(error) if error != EOVERFLOW => error,
         _ => EFAULT,
     }
 }
 
-/// Consecutive page frames that are pinned. Dropping them unpins them as pages that nobody wrote.
+/// Consecutive page frames that are pinned. Dropping them unpins the pages without marking them
+/// dirty.
 ///
 /// # Invariants
 ///
@@ -260,15 +276,17 @@ impl PinnedFrames {
     ///
     /// # Safety
     ///
-    /// They must come from [`PinnedFrames::into_raw`], in whatever pieces, and nobody else may
-    /// take them over.
+    /// The pins must come from [`PinnedFrames::into_raw`], and must not be taken over twice. The
+    /// frames of one call may be taken over in several parts, and those of consecutive calls
+    /// together.
     #[inline]
     pub(crate) unsafe fn from_raw(pfn: usize, count: usize) -> Self {
-        // INVARIANT: By the safety requirements.
+        // INVARIANT: By the safety requirements of this function nobody else owns these pins.
         Self { pfn, count }
     }
 
-    /// Gives up the pins, which whoever has the result now owns: the first frame, and how many.
+    /// Releases the ownership of the pins without unpinning. Returns the number of the first frame
+    /// and the number of frames; the caller must take care of the pins.
     #[inline]
     pub(crate) fn into_raw(self) -> (usize, usize) {
         let raw = (self.pfn, self.count);
@@ -276,7 +294,12 @@ impl PinnedFrames {
         raw
     }
 
-    /// Pins the one page at user address `vaddr`, or returns none if that cannot be done at once.
+    /// Pins the base page at the user address `vaddr` of `mm`, whose lock `locked` holds. Returns
+    /// `None` if that fails.
+    ///
+    /// May sleep: the page is faulted in if necessary, as far as that is possible without dropping
+    /// the lock.
+    #[doc(alias = "pin_user_pages_remote")]
     pub(crate) fn pin_one(
         mm: &MmWithUser,
         locked: &MmapReadGuard<'_>,
@@ -284,15 +307,15 @@ impl PinnedFrames {
         write: bool,
     ) -> Option<Self> {
         let mut page: *mut bindings::page = ptr::null_mut();
-        // SAFETY: There is room for one pointer.
+        // SAFETY: `page` is room for one pointer.
         let pinned = unsafe { pin_remote(mm, locked, vaddr, 1, gup_flags(write), &mut page) };
         if pinned != 1 {
             return None;
         }
         Some(Self {
-            // SAFETY: The page is pinned, and so valid.
+            // SAFETY: The function pinned one page, so it stored a pointer to its page structure.
             pfn: unsafe { bindings::vfio_rs_page_to_pfn(page) },
-            // INVARIANT: Pinned above.
+            // INVARIANT: The page was pinned above, and nobody else knows of the pin.
             count: 1,
         })
     }
@@ -309,21 +332,24 @@ impl PinnedFrames {
         self.count
     }
 
+    /// Returns the page structure of the first frame.
     fn first(&self) -> *mut bindings::page {
-        // SAFETY: By the type invariants the frame has a page.
+        // SAFETY: By the type invariants the page is pinned, so its frame has a page structure.
         unsafe { bindings::vfio_rs_pfn_to_page(self.pfn) }
     }
 
-    /// Returns whether the first page is one that the kernel reserves, such as that of zeroes.
+    /// Returns whether the first page is reserved by the kernel, such as the zero page.
+    #[doc(alias = "PageReserved")]
     #[inline]
     pub(crate) fn is_reserved(&self) -> bool {
-        // SAFETY: By the type invariants the page is pinned, and so valid.
+        // SAFETY: `first` returns a pointer to a page structure, which stays as it is pinned.
         unsafe { bindings::vfio_rs_page_reserved(self.first()) }
     }
 
-    /// Returns how many frames the folio of the first page has from that page on.
+    /// Returns the number of frames from the first page to the end of its folio.
     pub(crate) fn frames_in_folio(&self) -> usize {
-        // SAFETY: By the type invariants the page is pinned, so it and its folio are valid.
+        // SAFETY: By the type invariants the page is pinned, so its folio is neither freed nor
+        // split.
         let end = unsafe {
             let folio = bindings::vfio_rs_page_folio(self.first());
             bindings::vfio_rs_folio_pfn(folio)
@@ -332,8 +358,9 @@ impl PinnedFrames {
         end.saturating_sub(self.pfn)
     }
 
-    /// Pins the page frames behind this single one as well, until there are `count` of them. They
-    /// must be of the same folio. Returns whether that worked.
+    /// Pins further page frames behind these, up to `count` frames in total, all of them in the
+    /// folio of the first one. Returns whether that worked; if not nothing has changed.
+    #[doc(alias = "folio_add_pins")]
     pub(crate) fn extend_in_folio(&mut self, count: usize) -> bool {
         let Some(Ok(more)) = count.checked_sub(self.count).map(u32::try_from) else {
             return false;
@@ -341,50 +368,57 @@ impl PinnedFrames {
         if count > self.frames_in_folio() {
             return false;
         }
-        // SAFETY: By the type invariants the folio has a pin; further ones may be added then.
+        // SAFETY: By the type invariants the folio has a pin of this value, which is what
+        // `folio_add_pins()` requires.
         if more > 0
             && unsafe { bindings::folio_add_pins(bindings::vfio_rs_page_folio(self.first()), more) }
                 != 0
         {
             return false;
         }
-        // INVARIANT: Pins of a folio are counted together, and were added here.
+        // INVARIANT: The pins of all pages of a folio are one counter, to which `more` pins were
+        // added; the `count` frames are all in the folio as checked above.
         self.count = count;
         true
     }
 
-    /// Unpins the frames, and marks their pages dirty if they were `written`.
+    /// Unpins the frames, and marks their pages dirty if they were `written`. May sleep.
+    #[doc(alias = "unpin_user_page_range_dirty_lock")]
     #[inline]
     pub(crate) fn unpin(self, written: bool) {
         let (pfn, count) = self.into_raw();
-        // SAFETY: By the type invariants the frames have pages, and these pins were this value's.
+        // SAFETY: By the type invariants this value owned a pin of each of these pages, and has
+        // released the ownership above.
         unsafe { bindings::vfio_rs_unpin_pfns(pfn, count, written) };
     }
 }
 
 impl Drop for PinnedFrames {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the frames have pages, and these pins are this value's.
+        // SAFETY: By the type invariants this value owns a pin of each of these pages.
         unsafe { bindings::vfio_rs_unpin_pfns(self.pfn, self.count, false) };
     }
 }
 
-/// A page structure, for drivers.
+/// A page structure that is handed to drivers.
 pub(crate) type PageRef = NonNull<bindings::page>;
 
-/// Returns the page structure of a frame, if it has one.
+/// Returns the page structure of the frame `pfn`, or `None` if it has none.
+#[doc(alias = "pfn_to_page")]
 pub(crate) fn page_of(pfn: usize) -> Option<PageRef> {
     // SAFETY: There are no safety requirements.
     if !unsafe { bindings::vfio_rs_pfn_valid(pfn) } {
         return None;
     }
-    // SAFETY: The frame has a page structure.
+    // SAFETY: `pfn_valid()` said above that the frame has a page structure.
     NonNull::new(unsafe { bindings::vfio_rs_pfn_to_page(pfn) })
 }
 
-/// Returns whether a frame is memory that the kernel manages.
+/// Returns whether the frame `pfn` is memory that the kernel manages: it has a page structure that
+/// is not reserved.
 pub(crate) fn is_memory(pfn: usize) -> bool {
-    // SAFETY: There are no safety requirements; a valid frame has a page structure.
+    // SAFETY: `pfn_valid()` has no safety requirements; the others are only called for a frame that
+    // has a page structure.
     unsafe {
         bindings::vfio_rs_pfn_valid(pfn)
             && !bindings::vfio_rs_page_reserved(bindings::vfio_rs_pfn_to_page(pfn))

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Areas of an address space that consist of frame numbers, without pages (`VM_PFNMAP`).
+//! Areas of an address space that map frame numbers without page structures (`VM_PFNMAP`).
 //!
-//! In the kernel crate: methods of `kernel::mm::virt::VmaRef` and `kernel::mm::MmapReadGuard`.
+//! In the kernel crate, these would replace this file: `follow_pfnmap()` of
+//! `kernel::mm::virt::VmaRef`, and `fixup_user_fault()` and `untagged_addr()` of
+//! `kernel::mm::MmapReadGuard`.
 //!
 //! C header: `include/linux/mm.h`.
 
@@ -18,18 +20,19 @@ use kernel::{
 
 use crate::bindings;
 
-/// What a page table says about an address. It was true while the table was locked.
+/// A copy of a page table entry. The entry may have changed since the page table was unlocked.
 pub(crate) struct PfnmapEntry {
-    /// The page frame at the address.
+    /// The number of the page frame at the address.
     pub(crate) pfn: u64,
-    /// Addresses that are equal under this mask have the same entry.
+    /// The mask of address bits that select the entry: addresses that are equal under it have the
+    /// same entry.
     pub(crate) addr_mask: u64,
-    /// Whether the user may write.
+    /// Whether the entry allows writing.
     pub(crate) writable: bool,
 }
 
 impl PfnmapEntry {
-    /// Returns the entry for the address `vaddr` of `vma`, or none if it is not filled yet.
+    /// Returns the entry for the user address `vaddr` in `vma`, or `None` if none is present.
     #[doc(alias = "follow_pfnmap_start")]
     pub(crate) fn lookup(vma: &VmaRef, vaddr: usize) -> Option<Self> {
         let mut args = bindings::follow_pfnmap_args {
@@ -37,25 +40,32 @@ impl PfnmapEntry {
             address: vaddr,
             ..Default::default()
         };
-        // SAFETY: The area is valid and its address space locked, which a `VmaRef` stands for.
+        // SAFETY: By the type invariants of `VmaRef` the area is valid and locked for reading, so
+        // its page table is not freed during the call.
         to_result(unsafe { bindings::follow_pfnmap_start(&mut args) }).ok()?;
         let entry = Self {
             pfn: args.pfn as u64,
             addr_mask: args.addr_mask as u64,
             writable: args.writable,
         };
-        // SAFETY: Started above.
+        // SAFETY: `follow_pfnmap_start()` succeeded with these arguments.
         unsafe { bindings::follow_pfnmap_end(&mut args) };
         Some(entry)
     }
 }
 
-/// Lets the driver of an area fill the page table entry of `vaddr`, for writing if `write`. The
-/// lock may be released and taken again meanwhile.
+/// Handles a page fault at the user address `vaddr` of `mm` as if user space had caused it, by a
+/// write if `write`. `_locked` is the lock of `mm`.
+///
+/// May sleep. The lock may be dropped and taken again meanwhile.
 ///
 /// # Errors
 ///
-/// `EINTR` if the caller was killed; `EFAULT` and others if it cannot be filled.
+/// - `EFAULT` if nothing is mapped there, the access is not allowed, or the fault handler of the
+///   area reports `SIGBUS` or `SIGSEGV`.
+/// - `EINTR` if the calling task was killed.
+/// - `ENOMEM` if there is no memory.
+/// - `EHWPOISON` if the memory has a hardware error.
 pub(crate) fn fixup_user_fault(
     mm: &MmWithUser,
     _locked: &mut MmapReadGuard<'_>,
@@ -67,17 +77,19 @@ pub(crate) fn fixup_user_fault(
         flags |= bindings::fault_flag_FAULT_FLAG_WRITE;
     }
     let mut unlocked = false;
-    // SAFETY: The address space is locked, and nobody has an area of it; it is locked again if the
-    // function had to unlock it.
+    // SAFETY: The address space has users and `_locked` shows that it is locked for reading. As
+    // that reference is exclusive nobody uses an area that was found under the lock, so it may be
+    // dropped. The function returns with the lock held, as `unlocked` is not null.
     to_result(unsafe { bindings::fixup_user_fault(mm.as_raw(), vaddr, flags, &mut unlocked) })
 }
 
-/// Returns the address `vaddr` of another process without the tags that its hardware ignores.
+/// Returns the user address `vaddr` of `mm` without the tag bits that the hardware ignores.
+/// `_locked` is the lock of `mm`.
 pub(crate) fn untagged_addr_remote(
     mm: &MmWithUser,
     _locked: &MmapReadGuard<'_>,
     vaddr: usize,
 ) -> usize {
-    // SAFETY: The address space is locked.
+    // SAFETY: `mm` is valid, and locked as `_locked` shows.
     unsafe { bindings::vfio_rs_untagged_addr_remote(mm.as_raw(), vaddr) }
 }

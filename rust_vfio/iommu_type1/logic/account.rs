@@ -1,37 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many locked pages a mapping has been accounted for.
+//! The number of locked pages that have been accounted for a mapping (contract 6.9).
 //!
-//! The charge itself is in the user's address space (`locked_vm`); a mapping notes its share so
-//! that exactly this much is given back, however it goes. Counting saturates instead of wrapping:
-//! a wrong number would lock a user out, a wrapped one would let everybody in.
+//! The account itself is the `locked_vm` of the owner's `mm_struct`. A mapping stores its share of
+//! it, so that exactly this number is subtracted when the mapping goes. Additions and subtractions
+//! saturate instead of wrapping: a number that is too high makes the owner reach its limit early,
+//! while one that wrapped would lift the limit.
 //!
-//! Two kinds of pages are accounted: those of the whole mapping while a domain has it, and those
-//! that drivers of emulated devices pinned one by one while none has it. A page is never accounted
-//! for both, so what was paid for pins counts when the whole mapping is pinned, and stays paid
-//! when it is unpinned again.
+//! Pages are accounted in two cases: all pages of the mapping while the container has a domain, and
+//! single pages that drivers of emulated devices have pinned while it has none. A page is never
+//! accounted twice. So the pages that were accounted for pins are not accounted again when the
+//! whole mapping is pinned, and stay accounted when the whole mapping is unpinned.
+//!
+//! Corresponds to the field `locked_vm` of `struct vfio_dma`, and to the arithmetic in
+//! `vfio_pin_pages_remote()`, `vfio_unpin_pages_remote()` and `vfio_iommu_unmap_unpin_reaccount()`.
 
 use super::units::PageCount;
 
-/// The pages that one mapping has been accounted for and not given back.
+/// The number of pages that are accounted for one mapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accounted(PageCount);
 
 impl Accounted {
-    /// Nothing yet.
+    /// No page.
     pub const NOTHING: Self = Self(PageCount::ZERO);
 
-    /// The number of pages.
+    /// Returns the number of pages.
     pub fn pages(self) -> PageCount {
         self.0
     }
 
-    /// Notes a charge that was made.
+    /// Adds `pages` that have been accounted to the owner.
     pub fn add(&mut self, pages: PageCount) {
         self.0 = self.0.plus(pages);
     }
 
-    /// Notes that `pages` are to be given back. Returns how many of them there are.
+    /// Subtracts `pages`, or all if there are fewer. Returns the number subtracted, which the
+    /// caller has to subtract from the owner's account.
     #[must_use = "whatever is taken out must be given back to the user"]
     pub fn take(&mut self, pages: PageCount) -> PageCount {
         let taken = pages.min(self.0);
@@ -39,36 +44,37 @@ impl Accounted {
         taken
     }
 
-    /// Notes that `lost` pages stay accounted for ever, but no longer to this mapping.
+    /// Subtracts `lost` pages that stay in the owner's account for ever.
     pub fn forget(&mut self, lost: PageCount) {
         self.0 = self.0.minus(lost);
     }
 
-    /// What has to be given back when only `rest` pages are still used.
+    /// Reduces the number to at most `rest` pages. Returns the number subtracted, which the caller
+    /// has to subtract from the owner's account.
     #[must_use = "whatever is taken out must be given back to the user"]
     pub fn shrink_to(&mut self, rest: PageCount) -> PageCount {
         self.take(self.0.minus(rest))
     }
 }
 
-/// Pages that were paid for in advance.
+/// Pages that were accounted before they are pinned for the whole mapping.
 #[derive(Debug)]
 pub struct Credit(PageCount);
 
 impl Credit {
-    /// What a mapping has been accounted for so far.
+    /// Returns the pages that have been accounted for a mapping so far.
     pub fn of(accounted: Accounted) -> Self {
         Self(accounted.0)
     }
 
-    /// Uses the credit for `pages`. Returns how many of them are still to be paid for.
+    /// Uses the credit for `pages`. Returns the number of pages that remain to be accounted.
     pub fn pay(&mut self, pages: PageCount) -> PageCount {
         let free = pages.min(self.0);
         self.0 = self.0.minus(free);
         pages.minus(free)
     }
 
-    /// What was not used.
+    /// Returns the number of pages that were accounted but not used.
     pub fn left(self) -> PageCount {
         self.0
     }

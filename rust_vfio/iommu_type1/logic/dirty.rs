@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bitmaps of dirty pages: the user's, and what a mapping remembers.
+//! Bitmaps of dirty pages: the one in user space, and that of a mapping (contract 6.16).
 //!
-//! Bit `k` of the user's bitmap stands for the page at the first address of the request plus `k`
-//! pages; bits are counted from the least significant of the first word. The mappings of a
-//! container are next to each other anywhere, so the bits of one usually begin in the middle of a
-//! word, whose lower bits belong to the mapping before.
+//! Bit `k` of the bitmap in user space stands for the page at the first address of the request plus
+//! `k` pages. Bits are counted from the least significant bit of the first 64-bit word. A mapping
+//! can begin at any page, so its bits can begin in the middle of a word, whose lower bits belong to
+//! the mapping before it. In the bitmap of a mapping bit 0 stands for its first page.
+//!
+//! Corresponds to `update_user_bitmap()` and `verify_bitmap_size()`.
 
 use super::units::{
     Iova,
     IovaRange, //
 };
 
-/// Bits in a word.
+/// The number of bits in a word.
 const WORD: u64 = u64::BITS as u64;
 
-/// The most pages that a mapping can have while dirty pages are tracked (contract 6.16).
+/// The largest number of pages of a mapping while dirty pages are tracked. Corresponds to
+/// `DIRTY_BITMAP_PAGES_MAX`.
 pub const MAX_MAPPING_PAGES: u64 = i32::MAX as u64;
 
-/// The largest bitmap that a request can fill, in bytes: 2^31 bits.
+/// The largest size in bytes of a bitmap in user space. Corresponds to `DIRTY_BITMAP_SIZE_MAX`.
 pub const MAX_BITMAP_BYTES: u64 = 1 << 28;
 
-/// How many pages of `page` bytes, a power of two, are in `bytes`.
-///
-/// `None` if `page` is none.
+/// Returns the number of pages of `page` bytes in `bytes` bytes, rounded down, or `None` if `page`
+/// is zero. If `page` is not a power of two, its lowest bit counts.
 pub fn pages_of(bytes: u64, page: u64) -> Option<u64> {
     match page {
         0 => None,
@@ -31,23 +33,27 @@ pub fn pages_of(bytes: u64, page: u64) -> Option<u64> {
     }
 }
 
-/// Whether a bitmap of `bytes` bytes does for `pages` pages.
+/// Returns whether a bitmap of `bytes` bytes is accepted for `pages` pages: it is large enough, not
+/// above [`MAX_BITMAP_BYTES`], and there is at least one page.
+///
+/// Corresponds to `verify_bitmap_size()`.
 pub fn is_big_enough(bytes: u64, pages: u64) -> bool {
     pages != 0 && bytes <= MAX_BITMAP_BYTES && pages.div_ceil(WORD) * 8 <= bytes
 }
 
-/// The pages of a mapping that are dirty.
+/// The dirty pages of a mapping.
 #[derive(Clone, Copy, Debug)]
 pub enum Bits<'a> {
-    /// None of them.
+    /// No page.
     None,
-    /// All of them.
+    /// All pages.
     All,
-    /// Those whose bit is set, beginning with the lowest page. Words that are missing are zero.
+    /// The pages whose bit is set in a bitmap of the mapping. Words that are missing are zero.
     Some(&'a [u64]),
 }
 
 impl Bits<'_> {
+    /// Returns word `index` of the bitmap of the mapping.
     fn word(self, index: u64) -> u64 {
         match self {
             Self::None => 0,
@@ -61,7 +67,7 @@ impl Bits<'_> {
         }
     }
 
-    /// Word `index` of these bits moved up by `shift` bits, fewer than a word has.
+    /// Returns word `index` of the bitmap shifted left by `shift` bits, fewer than a word has.
     fn shifted(self, index: u64, shift: u32) -> u64 {
         let carried = match (shift, index.checked_sub(1)) {
             (1.., Some(before)) => self.word(before) >> (u64::BITS - shift),
@@ -71,21 +77,22 @@ impl Bits<'_> {
     }
 }
 
-/// Where the bits of a mapping go in the user's bitmap.
+/// The position of the bits of a mapping in the bitmap in user space.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// The word with the first bit.
+    /// The index of the word that contains the first bit.
     pub word: u64,
-    /// Which bit of it that is.
+    /// The number of the first bit in this word.
     shift: u32,
-    /// How many bits there are.
+    /// The number of bits.
     count: u64,
 }
 
 impl Place {
-    /// The place of `mapping` in a bitmap that begins at `base`, with pages of `page` bytes.
+    /// Returns the position of `mapping` in a bitmap whose first bit stands for the page at `base`,
+    /// with pages of `page` bytes.
     ///
-    /// `None` if the mapping begins below `base`.
+    /// Returns `None` if the mapping begins below `base` or `page` is zero.
     pub fn new(base: Iova, mapping: IovaRange, page: u64) -> Option<Self> {
         let bit = pages_of(mapping.first().get().checked_sub(base.get())?, page)?;
         Some(Self {
@@ -96,17 +103,18 @@ impl Place {
         })
     }
 
-    /// The bits of the first word that belong to what is before the mapping.
+    /// Returns the mask of the bits of the first word that belong to addresses below the mapping.
     pub fn below_first(self) -> u64 {
         (1 << self.shift) - 1
     }
 
-    /// How many words the bits are in.
+    /// Returns the number of words that contain bits of the mapping.
     pub fn words(self) -> u64 {
         (u64::from(self.shift) + self.count).div_ceil(WORD)
     }
 
-    /// The bits, if they are all in one word.
+    /// Returns the word with the bits of the mapping, other bits being zero, or `None` if they are
+    /// in several words.
     pub fn only_word(self, bits: Bits<'_>) -> Option<u64> {
         let last = u64::from(self.shift) + self.count.checked_sub(1)?;
         if last >= WORD {
@@ -116,22 +124,23 @@ impl Place {
         Some(bits.word(0) << self.shift & mask)
     }
 
-    /// Writes word `index` of `bits` and those behind it to `out`, not yet trimmed.
+    /// Fills `out` with the words of `bits` from number `index` on, as they are in the bitmap in
+    /// user space. Bits outside of the mapping are undefined until [`Place::trim`].
     pub fn copy(self, bits: Bits<'_>, index: u64, out: &mut [u64]) {
         for (word, index) in out.iter_mut().zip(index..) {
             *word = bits.shifted(index, self.shift);
         }
     }
 
-    /// Clears the bits of `out`, which are those from word `index` on, that are not this
-    /// mapping's. Returns whether there are any.
+    /// Clears the bits outside of the mapping in `out`, which are the words from number `index` on.
+    /// Returns whether there are any.
     pub fn trim(self, index: u64, out: &mut [u64]) -> bool {
         let mut trimmed = false;
         if let (0, 1.., [first, ..]) = (index, self.shift, &mut *out) {
             *first &= !self.below_first();
             trimmed = true;
         }
-        // How many bits there are from the first word of `out` on.
+        // The number of bits from the first word of `out` to the end of the mapping.
         let rest = (u64::from(self.shift) + self.count).saturating_sub(index.saturating_mul(WORD));
         for (ahead, word) in out.iter_mut().enumerate().rev() {
             match rest.saturating_sub(ahead as u64 * WORD) {
@@ -145,7 +154,7 @@ impl Place {
     }
 }
 
-/// Sets the bits from `first` to `last`, both included, as far as `words` has them.
+/// Sets the bits from `first` to `last`, both inclusive, as far as they are in `words`.
 pub fn set(words: &mut [u64], first: u64, last: u64) {
     let skip = usize::try_from(first / WORD).unwrap_or(usize::MAX);
     let mut base = first / WORD * WORD;

@@ -1,51 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which I/O addresses a user may map: the apertures of all domains, minus reserved regions.
+//! The I/O addresses that user space may map: the apertures of all domains, minus reserved regions
+//! (contract 6.11).
 //!
-//! The valid ranges are a sorted list of ranges that do not touch. The functions read one list
-//! and hand the elements of the next to a callback, so the caller keeps the old list until the
-//! new one is complete. An *empty* list means that there is no restriction: no IOMMU has been
-//! attached yet.
+//! The valid ranges are a sorted list of ranges that do not overlap. The functions read one list
+//! and pass the elements of a new one to a callback, so that the caller can keep the old list until
+//! the new one is complete. An *empty* list means that every address may be mapped: no domain has
+//! been attached yet.
 //!
-//! C file: `vfio_iommu_type1.c`. What looks odd in [`narrow`] is how user space knows it.
+//! Corresponds to `vfio_iommu_aper_conflict()`, `vfio_iommu_aper_resize()`,
+//! `vfio_iommu_resv_exclude()`, `vfio_iommu_has_sw_msi()` and `vfio_iommu_iova_dma_valid()`. A list
+//! corresponds to the list of `struct vfio_iova`.
 
 use super::units::{
     Iova,
     IovaRange, //
 };
 
-/// What a reserved region is for.
+/// The purpose of a reserved region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReservedKind {
-    /// Must not be mapped by the user.
+    /// Any other purpose; user space must not map the addresses.
     Excluded,
-    /// Mapped one to one at boot; the user may use the addresses instead.
+    /// Mapped one to one at boot; user space may map the addresses otherwise.
     Relaxable,
-    /// Where devices write their interrupt messages.
+    /// The addresses to which devices write interrupt messages.
     Msi,
-    /// Where the kernel shall place the mapping of an interrupt controller.
+    /// The addresses at which the kernel maps an interrupt controller.
     SoftwareMsi,
 }
 
-/// A region that the IOMMU driver reports for a group.
+/// A reserved region of the I/O address space, as the IOMMU driver reports it for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reserved {
-    /// Where it is.
+    /// The addresses.
     pub range: IovaRange,
-    /// What it is for.
+    /// The purpose.
     pub kind: ReservedKind,
 }
 
 impl Reserved {
-    /// The addresses that the user must not map because of this region.
+    /// Returns the addresses that user space must not map because of this region, if any.
     pub fn excluded(&self) -> Option<IovaRange> {
         (self.kind != ReservedKind::Relaxable).then_some(self.range)
     }
 }
 
-/// Where the kernel shall map the interrupt controller of the group's devices, if it has to.
+/// Returns the address from which on the kernel has to map the interrupt controllers of the group's
+/// devices, or `None` if it need not.
 ///
-/// Real interrupt regions, wherever they are in the list, make that unnecessary.
+/// It need not if a hardware interrupt region ([`ReservedKind::Msi`]) is anywhere in the list.
+/// Corresponds to `vfio_iommu_has_sw_msi()`.
 pub fn software_msi(regions: &[Reserved]) -> Option<Iova> {
     let mut base = None;
     for region in regions {
@@ -58,18 +63,25 @@ pub fn software_msi(regions: &[Reserved]) -> Option<Iova> {
     base
 }
 
-/// Whether `range` may be mapped: it lies in one element, or there is no restriction.
+/// Returns whether `range` may be mapped: it is within one element of `valid`, or the list is
+/// empty.
+///
+/// Corresponds to `vfio_iommu_iova_dma_valid()`.
 pub fn allows(valid: &[IovaRange], range: IovaRange) -> bool {
     valid.is_empty() || valid.iter().any(|element| element.contains(range))
 }
 
-/// From the first valid address to the last, holes included.
+/// Returns the range from the first valid address to the last, holes included, or `None` if the
+/// list is empty.
 pub fn span(valid: &[IovaRange]) -> Option<IovaRange> {
     IovaRange::new(valid.first()?.first(), valid.last()?.last())
 }
 
-/// Whether a domain with `aperture` cannot join: it has no address in common with `valid`, or
-/// something is mapped where it does not reach. `mapped` says whether anything is.
+/// Returns whether a domain with `aperture` cannot be added: the aperture has no address in common
+/// with the span of `valid`, or something is mapped in a part of the span outside of it. `mapped`
+/// returns whether anything is mapped in a range.
+///
+/// Corresponds to `vfio_iommu_aper_conflict()`.
 pub fn aperture_conflicts(
     valid: &[IovaRange],
     aperture: IovaRange,
@@ -85,14 +97,17 @@ pub fn aperture_conflicts(
         || span.above(aperture.last()).is_some_and(&mut mapped)
 }
 
-/// Restricts `valid` to `aperture`, or starts with it.
+/// Restricts `valid` to `aperture` and passes the elements of the result to `emit`. If `valid` is
+/// empty the result is the aperture.
 ///
-/// An element that is reached by an end of the aperture only with its own last (first) address is
-/// dropped, not kept with that one address.
+/// An element that would be cut to a single address is dropped: one whose last address is the first
+/// of the aperture, or whose first address is the last of the aperture. User space sees that in
+/// GET_INFO, so it stays as it is in `vfio_iommu_aper_resize()`, to which this function
+/// corresponds.
 ///
 /// # Errors
 ///
-/// Those of `emit`.
+/// Any error of `emit`, which ends the iteration.
 pub fn narrow<E>(
     valid: &[IovaRange],
     aperture: IovaRange,
@@ -117,11 +132,13 @@ pub fn narrow<E>(
     Ok(())
 }
 
-/// Takes `hole` out of `valid`.
+/// Removes the addresses in `hole` from `valid` and passes the elements of the result to `emit`.
+///
+/// Corresponds to the loop for one region in `vfio_iommu_resv_exclude()`.
 ///
 /// # Errors
 ///
-/// Those of `emit`.
+/// Any error of `emit`, which ends the iteration.
 pub fn carve<E>(
     valid: &[IovaRange],
     hole: IovaRange,

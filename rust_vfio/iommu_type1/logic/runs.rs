@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a mapping remembers of the memory behind it: runs of consecutive page frames.
+//! Runs of consecutive page frames, which record the physical memory of a mapping.
 //!
-//! A run is one 64-bit word. At worst every page is a run of its own and the list takes eight
-//! bytes per page, as much as the last level of the IOMMU's own page table for the same range;
-//! with huge pages it is next to nothing. That bounds the memory, so there is no second way to
-//! find out what was mapped.
+//! A run is one 64-bit word. At worst every page is a run of its own and the list takes eight bytes
+//! per page, as much as the last level of the IOMMU's page table for the same range; with huge
+//! pages it takes a few words per GiB.
 //!
 //! The word holds 44 bits of frame number (physical addresses of 56 bits with 4 KiB pages), 18
-//! bits of length and two bits that say who keeps the frames alive. A run therefore ends at the
-//! latest after [`Run::MAX_PAGES`] (1 GiB of 4 KiB pages); whoever makes runs ends them where the
-//! I/O address is a multiple of that size, which no IOMMU page of common hardware crosses.
+//! bits of length and two bits for the [`FrameKind`]. A run therefore has at most
+//! [`Run::MAX_PAGES`] pages (1 GiB of 4 KiB pages). Runs also end where the I/O address is a
+//! multiple of that size ([`room_at`]), which no page of common IOMMUs crosses.
+//!
+//! C has no counterpart: it asks the page table of a domain with `iommu_iova_to_phys()`.
+//! [`first_chunk`] corresponds to the limit `VFIO_IOMMU_TLB_SYNC_MAX`.
 
 use core::num::NonZeroU64;
 
@@ -25,15 +27,15 @@ const COUNT_BITS: u32 = 18;
 const COUNT_SHIFT: u32 = PFN_BITS;
 const KIND_SHIFT: u32 = PFN_BITS + COUNT_BITS;
 
-/// Who keeps the frames of a run from being reused, and whether the user pays for them.
+/// The kind of page frames: whether they are pinned, and whether they are accounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// Pinned by the mapping and charged to the user.
+    /// Ordinary memory: pinned and accounted.
     Pinned = 1,
-    /// Pinned by the mapping, but reserved by the kernel and so not charged: the zero page.
+    /// Pages that the kernel reserves, such as the zero page: pinned, but not accounted.
     Reserved = 2,
-    /// Memory of a device, which is not the kernel's: neither pinned nor charged.
+    /// Memory of a device, which has no page structures: neither pinned nor accounted.
     Device = 3,
 }
 
@@ -41,37 +43,38 @@ pub enum FrameKind {
 ///
 /// # Invariants
 ///
-/// The word was put together by [`Run::new`]: its kind is that of a [`FrameKind`], which also makes
-/// it non-zero.
+/// The two highest bits of the word are the number of a [`FrameKind`], so the word is not zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run(NonZeroU64);
 
 impl Run {
-    /// The most pages that a run can have.
+    /// The largest number of pages of a run.
     pub const MAX_PAGES: u64 = 1 << COUNT_BITS;
 
-    /// The run of `pages` frames from `first` on, if that can be expressed.
+    /// Returns the run of `pages` frames from `first` on, or `None` if a number is too large for
+    /// its bits or `pages` is zero.
     pub fn new(first: Pfn, pages: PageCount, kind: FrameKind) -> Option<Self> {
         let last = pages.get().checked_sub(1)?;
         if last >> COUNT_BITS != 0 || first.get() >> PFN_BITS != 0 {
             return None;
         }
         let word = first.get() | last << COUNT_SHIFT | u64::from(kind as u8) << KIND_SHIFT;
-        // INVARIANT: Put together here.
+        // INVARIANT: The two highest bits are those of `kind`; the other numbers were checked not
+        // to reach into them.
         NonZeroU64::new(word).map(Self)
     }
 
-    /// The first frame.
+    /// Returns the first frame.
     pub const fn first(self) -> Pfn {
         Pfn::new(self.0.get() & ((1 << PFN_BITS) - 1))
     }
 
-    /// The number of frames, at least one.
+    /// Returns the number of frames, at least one.
     pub const fn pages(self) -> PageCount {
         PageCount::new((self.0.get() >> COUNT_SHIFT & ((1 << COUNT_BITS) - 1)) + 1)
     }
 
-    /// Who keeps the frames.
+    /// Returns the kind of all frames of the run.
     pub const fn kind(self) -> FrameKind {
         match self.0.get() >> KIND_SHIFT {
             2 => FrameKind::Reserved,
@@ -80,7 +83,7 @@ impl Run {
         }
     }
 
-    /// The pages of the run that the user is charged for.
+    /// Returns the number of pages of the run that are accounted: all or none.
     pub const fn accounted(self) -> PageCount {
         match self.kind() {
             FrameKind::Pinned => self.pages(),
@@ -88,7 +91,8 @@ impl Run {
         }
     }
 
-    /// This run with `next` appended, if the frames are consecutive and of one kind.
+    /// Returns this run with `next` appended, or `None` if the frames are not consecutive, not of
+    /// one kind, or more than [`Run::MAX_PAGES`] together.
     pub fn joined(self, next: Self) -> Option<Self> {
         let follows = self.first().get() + self.pages().get() == next.first().get();
         if !follows || self.kind() != next.kind() {
@@ -98,27 +102,28 @@ impl Run {
     }
 }
 
-/// How many pages a run may have that starts at `iova`: it ends at the next multiple of the
-/// largest run.
+/// Returns the largest number of pages of a run that starts at `iova`: it ends at the next multiple
+/// of [`Run::MAX_PAGES`] pages.
 pub fn room_at(iova: Iova, page_shift: u32) -> PageCount {
     let into = (iova.get() >> page_shift) & (Run::MAX_PAGES - 1);
     PageCount::new(Run::MAX_PAGES - into)
 }
 
-/// How many frames there are from `pfn` on in the page table entry that has it, which covers the
+/// Returns the number of frames from `pfn` to the end of its page table entry, which covers the
 /// user addresses that are equal under `addr_mask`.
 pub fn left_in_entry(pfn: Pfn, addr_mask: u64, page_shift: u32) -> PageCount {
     let behind = !addr_mask >> page_shift;
     PageCount::new(behind - (pfn.get() & behind)).plus(PageCount::new(1))
 }
 
-/// How many runs are unmapped, flushed and unpinned together at most.
+/// The largest number of runs that are unmapped with one IOTLB flush.
 pub const CHUNK_RUNS: usize = 512;
 
-/// The first chunk of `runs`: as many as are unmapped with one flush, and their pages together.
+/// Returns the first chunk of `runs`, which are unmapped with one IOTLB flush, and the number of
+/// their pages.
 ///
-/// A chunk ends after [`CHUNK_RUNS`] runs, or earlier when it has [`Run::MAX_PAGES`] pages, so
-/// that the time it takes is bounded. It is empty only if `runs` is.
+/// A chunk has at most [`CHUNK_RUNS`] runs and [`Run::MAX_PAGES`] pages, so that the time between
+/// two points of rescheduling is bounded. It is empty only if `runs` is.
 pub fn first_chunk(runs: &[Run]) -> (&[Run], PageCount) {
     let mut pages = PageCount::ZERO;
     let mut count = 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The quantities of the type1 backend, so that one cannot be taken for another.
+//! Types for the quantities of the type1 backend: I/O addresses, frame numbers, numbers of pages.
 //!
-//! Ranges of I/O addresses are *inclusive* at both ends. The last address of a range always
-//! exists, the one after it may not: a mapping may end at the top of the address space.
+//! Ranges of I/O addresses are *inclusive* at both ends, so that a range can end at the top of the
+//! address space, where no address follows.
 
-/// An I/O virtual address: what a device puts on the bus.
+/// An I/O virtual address (IOVA), which devices use for DMA. Corresponds to `dma_addr_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Iova(u64);
 
@@ -15,27 +15,27 @@ impl Iova {
     /// The highest address.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The address `addr`.
+    /// Creates the address `addr`.
     pub const fn new(addr: u64) -> Self {
         Self(addr)
     }
 
-    /// The plain number.
+    /// Returns the address as a number.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The address `bytes` further on, unless that is beyond the top.
+    /// Returns the address `bytes` bytes above, or `None` beyond the top of the address space.
     pub fn checked_add(self, bytes: u64) -> Option<Self> {
         self.0.checked_add(bytes).map(Self)
     }
 
-    /// The address just below, if there is one.
+    /// Returns the address one byte below, or `None` for the lowest.
     pub fn before(self) -> Option<Self> {
         self.0.checked_sub(1).map(Self)
     }
 
-    /// The address just above, if there is one.
+    /// Returns the address one byte above, or `None` for the highest.
     pub fn after(self) -> Option<Self> {
         self.checked_add(1)
     }
@@ -46,12 +46,12 @@ impl Iova {
 pub struct Pfn(u64);
 
 impl Pfn {
-    /// The frame with number `pfn`.
+    /// Creates the frame number `pfn`.
     pub const fn new(pfn: u64) -> Self {
         Self(pfn)
     }
 
-    /// The plain number.
+    /// Returns the frame number as a plain integer.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -65,49 +65,49 @@ impl PageCount {
     /// No page.
     pub const ZERO: Self = Self(0);
 
-    /// `pages` pages.
+    /// Creates the number `pages`.
     pub const fn new(pages: u64) -> Self {
         Self(pages)
     }
 
-    /// The plain number.
+    /// Returns the number as a plain integer.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// Whether there is none.
+    /// Returns whether the number is zero.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// The size in bytes, at most what an integer holds.
+    /// Returns the size in bytes of so many pages of `1 << page_shift` bytes; saturates.
     pub fn bytes(self, page_shift: u32) -> u64 {
         self.0.saturating_mul(1 << page_shift)
     }
 
-    /// The sum, at most what an integer holds.
+    /// Returns the sum; saturates.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// The difference, at least zero.
+    /// Returns the difference, or zero if `other` is larger.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 }
 
-/// Why there is no range.
+/// The reason why an address and a size are no range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeError {
-    /// It would have no address.
+    /// The size is zero.
     Empty,
-    /// It would go beyond the top of the address space.
+    /// The range would reach beyond the top of the address space.
     Wraps,
 }
 
-/// The addresses from `first` to `last`, both included.
+/// The I/O addresses from `first` to `last`, both inclusive.
 ///
 /// # Invariants
 ///
@@ -125,66 +125,67 @@ impl IovaRange {
         last: Iova::MAX,
     };
 
-    /// The range with these ends, if they are in order.
+    /// Creates the range from `first` to `last`, or returns `None` if `last` is below `first`.
     pub fn new(first: Iova, last: Iova) -> Option<Self> {
-        // INVARIANT: Checked here.
+        // INVARIANT: The range is only returned if `first <= last`.
         (first <= last).then_some(Self { first, last })
     }
 
-    /// The `bytes` addresses from `first` on.
+    /// Creates the range of `bytes` bytes from `first` on.
     ///
     /// # Errors
     ///
-    /// [`RangeError::Empty`] first, then [`RangeError::Wraps`].
+    /// - [`RangeError::Empty`] if `bytes` is zero.
+    /// - [`RangeError::Wraps`] if the range would reach beyond the top of the address space.
     pub fn with_len(first: Iova, bytes: u64) -> Result<Self, RangeError> {
         let rest = bytes.checked_sub(1).ok_or(RangeError::Empty)?;
         let last = first.checked_add(rest).ok_or(RangeError::Wraps)?;
-        // INVARIANT: An unsigned number was added.
+        // INVARIANT: `last` is `first` plus an unsigned number, without wrapping.
         Ok(Self { first, last })
     }
 
-    /// The lowest address.
+    /// Returns the lowest address.
     pub const fn first(self) -> Iova {
         self.first
     }
 
-    /// The highest address.
+    /// Returns the highest address, which is part of the range.
     pub const fn last(self) -> Iova {
         self.last
     }
 
-    /// The number of addresses. That of the whole address space does not fit and is one less.
+    /// Returns the size in bytes. For the whole address space, whose size is 2^64, it is one less.
     pub fn bytes(self) -> u64 {
         (self.last.0 - self.first.0).saturating_add(1)
     }
 
-    /// The number of pages that the range touches, from the one `first` is in.
+    /// Returns the number of pages of `1 << page_shift` bytes that the range overlaps.
     pub fn pages(self, page_shift: u32) -> PageCount {
         let pages = (self.last.0 >> page_shift) - (self.first.0 >> page_shift);
         PageCount(pages.saturating_add(1))
     }
 
-    /// Whether every address of `other` is in this range.
+    /// Returns whether every address of `other` is in this range.
     pub fn contains(self, other: Self) -> bool {
         self.first <= other.first && other.last <= self.last
     }
 
-    /// Whether any address is in both ranges.
+    /// Returns whether any address is in both ranges.
     pub fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// The addresses that are in both ranges.
+    /// Returns the addresses that are in both ranges, or `None` if there are none.
     pub fn intersection(self, other: Self) -> Option<Self> {
         Self::new(self.first.max(other.first), self.last.min(other.last))
     }
 
-    /// The addresses of this range below `addr`.
+    /// Returns the addresses of this range below `addr`, or `None` if there are none.
     pub fn below(self, addr: Iova) -> Option<Self> {
         Self::new(self.first, self.last.min(addr.before()?))
     }
 
-    /// The addresses of this range above `addr`.
+    /// Returns the addresses of this range above `addr`, or `None` if there are none.
     pub fn above(self, addr: Iova) -> Option<Self> {
         Self::new(self.first.max(addr.after()?), self.last)
     }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The rules of MAP_DMA and UNMAP_DMA that depend on numbers alone, in the order in which user
-//! space sees them fail (contract 6.5 and 6.6).
+//! The checks of MAP_DMA and UNMAP_DMA that depend on numbers alone, in the order that is part of
+//! the ABI (contract 6.5 and 6.6).
 //!
-//! The two versions of the interface differ in what an unmap request does that does not match the
-//! mappings. Version 1 comes from a time when single mappings were not remembered: it silently
-//! does nothing when the request starts inside a mapping, and removes the whole mapping when it
-//! covers its first byte. Version 2 refuses to cut a mapping in two.
+//! The two versions of the interface differ for an unmap request that covers only part of a
+//! mapping. Version 1 comes from a time when mappings were merged: it returns success without
+//! unmapping anything if the request starts inside a mapping, and removes the whole mapping if the
+//! request covers its first byte. Version 2 fails with `EINVAL`.
+//!
+//! Corresponds to the checks in `vfio_dma_do_map()` and `vfio_dma_do_unmap()`.
 
 use super::units::{
     Iova,
@@ -14,7 +16,7 @@ use super::units::{
     RangeError, //
 };
 
-/// Which version of the interface the user asked for.
+/// The version of the interface, which user space chooses with SET_IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// `VFIO_TYPE1_IOMMU`.
@@ -23,12 +25,12 @@ pub enum Version {
     V2,
 }
 
-/// Why a request is refused.
+/// The reason why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeRefusal {
-    /// Empty, misaligned, contradictory, or it would cut a mapping.
+    /// The range is empty or not aligned, or numbers and flags contradict each other (`EINVAL`).
     Invalid,
-    /// It goes beyond the top of an address space.
+    /// The range reaches beyond the top of an address space (`EOVERFLOW`).
     Overflow,
 }
 
@@ -41,50 +43,55 @@ impl From<RangeError> for RangeRefusal {
     }
 }
 
-/// The smallest page size in a bitmap of page sizes, in bytes.
+/// Returns the smallest page size, in bytes, in a bitmap of page sizes whose bit n stands for 2^n
+/// bytes.
 ///
 /// # Errors
 ///
-/// [`RangeRefusal::Invalid`] if there is none: domains that have no page size in common.
+/// [`RangeRefusal::Invalid`] if the bitmap is empty: the domains have no page size in common.
 pub fn smallest_page(sizes: u64) -> Result<u64, RangeRefusal> {
     1u64.checked_shl(sizes.trailing_zeros())
         .ok_or(RangeRefusal::Invalid)
 }
 
-/// Whether every number is a multiple of `page`, a power of two.
+/// Returns whether every number is a multiple of `page`, which is a power of two.
 pub fn aligned(numbers: &[u64], page: u64) -> bool {
     let bits = numbers.iter().fold(0, |bits, number| bits | number);
     bits & page.wrapping_sub(1) == 0
 }
 
-/// The range that a MAP_DMA asks for, of `size` bytes at `iova` for the user's memory at `vaddr`.
+/// Returns the I/O addresses of a MAP_DMA of `size` bytes at `iova` for the user address `vaddr`.
 ///
 /// # Errors
 ///
-/// [`RangeRefusal::Invalid`] if it is empty, [`RangeRefusal::Overflow`] if either end does not exist.
+/// - [`RangeRefusal::Invalid`] if `size` is zero.
+/// - [`RangeRefusal::Overflow`] if the range of I/O addresses or that of user addresses reaches
+///   beyond the top of the address space.
 pub fn map_range(iova: u64, vaddr: u64, size: u64) -> Result<IovaRange, RangeRefusal> {
     let range = IovaRange::with_len(Iova::new(iova), size)?;
-    // The user's memory is not a range of I/O addresses, but wraps like one.
+    // The rule is the same for the range of user addresses.
     IovaRange::with_len(Iova::new(vaddr), size)?;
     Ok(range)
 }
 
-/// What an UNMAP_DMA is about.
+/// The addresses that an UNMAP_DMA names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The mappings in a range.
+    /// A range.
     Range(IovaRange),
-    /// Every mapping.
+    /// All addresses (`VFIO_DMA_UNMAP_FLAG_ALL`).
     All,
 }
 
 impl Target {
-    /// Reads a request. `page` is the smallest page, `all` whether the user set that flag.
+    /// Checks the numbers of a request and returns its target. `page` is the smallest page size in
+    /// bytes, and `all` whether `VFIO_DMA_UNMAP_FLAG_ALL` is set.
     ///
     /// # Errors
     ///
-    /// [`RangeRefusal::Invalid`] if a number is misaligned, if there is no size, or if there is one
-    /// (or an address) together with `all`; then [`RangeRefusal::Overflow`].
+    /// - [`RangeRefusal::Invalid`] if `iova` is not a multiple of `page`; with `all` if `iova` or
+    ///   `size` is not zero; without it if `size` is zero or not a multiple of `page`.
+    /// - [`RangeRefusal::Overflow`] if the range reaches beyond the top of the address space.
     pub fn new(iova: u64, size: u64, all: bool, page: u64) -> Result<Self, RangeRefusal> {
         if !aligned(&[iova], page) {
             return Err(RangeRefusal::Invalid);
@@ -101,7 +108,7 @@ impl Target {
         Ok(Self::Range(IovaRange::with_len(Iova::new(iova), size)?))
     }
 
-    /// The addresses it is about.
+    /// Returns the addresses as a range.
     pub fn range(self) -> IovaRange {
         match self {
             Self::Range(range) => range,
@@ -109,9 +116,9 @@ impl Target {
         }
     }
 
-    /// Whether the request must be refused because it would cut `mapping` in two.
+    /// Returns whether the request must be refused because it covers only part of `mapping`.
     ///
-    /// Only the mappings that have its first and its last address can be cut.
+    /// This can be so only for the mappings that contain the first or the last address.
     pub fn cuts(self, version: Version, mapping: IovaRange) -> bool {
         let (Version::V2, Self::Range(range)) = (version, self) else {
             return false;
@@ -119,7 +126,8 @@ impl Target {
         range.overlaps(mapping) && !range.contains(mapping)
     }
 
-    /// Whether `mapping`, the next one that reaches into the request or lies behind it, goes.
+    /// Returns whether the request applies to `mapping`, which is the next one in the order of
+    /// addresses that ends at or above the first address of the request.
     pub fn takes(self, version: Version, mapping: IovaRange) -> bool {
         let range = self.range();
         mapping.first() <= range.last()

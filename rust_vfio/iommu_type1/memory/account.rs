@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whose memory a mapping is, and against whose limit its locked pages count.
+//! The owner of the memory of a mapping, and the account of its locked pages (contract 6.9).
 //!
-//! Corresponds to `dma->mm`, `dma->task` and `dma->lock_cap` of `struct vfio_dma`, and to
-//! `vfio_lock_acct()`.
+//! Corresponds to the fields `mm`, `task` and `lock_cap` of `struct vfio_dma`, and to
+//! `vfio_lock_acct()` and `mm_lock_acct()`.
 
 use kernel::{
     mm::{
@@ -26,21 +26,23 @@ use crate::{
 
 /// The process that made a mapping.
 ///
-/// Holds a reference to the `mm_struct`, not to its contents: a mapping does not keep the memory
-/// of a process that has exited. `RLIMIT_MEMLOCK` belongs to a task; it is the leader of the
-/// caller's thread group, so that all mappings of a process count against the same limit.
+/// The owner has a reference to the `mm_struct` (`mm_count`), but is no user of the address space
+/// (`mm_users`), so a mapping does not keep the memory of a process that has exited. As in C the
+/// limit is `RLIMIT_MEMLOCK` of the leader of the thread group, so that it is the same for all
+/// mappings of a process.
 pub(crate) struct Owner {
     mm: ARef<Mm>,
     leader: ARef<Task>,
+    /// Whether the process had `CAP_IPC_LOCK`, so that there is no limit.
     may_exceed: bool,
 }
 
 impl Owner {
-    /// Returns the calling process.
+    /// Creates an owner that stands for the calling process.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the caller has no user memory.
+    /// `ENODEV` if the calling task has no user memory.
     pub(crate) fn current() -> Result<Self> {
         let current = kernel::current!();
         Ok(Self {
@@ -50,7 +52,7 @@ impl Owner {
         })
     }
 
-    /// Returns whether [`Owner::current`] would return the same.
+    /// Returns whether [`Owner::current`] would return an equal owner.
     pub(crate) fn is_current(&self) -> bool {
         let current = kernel::current!();
         self.is_current_mm()
@@ -58,7 +60,7 @@ impl Owner {
             && self.may_exceed == mm::capable_ipc_lock()
     }
 
-    /// Returns whether this is the memory of the caller.
+    /// Returns whether the address space is that of the calling task.
     pub(crate) fn is_current_mm(&self) -> bool {
         let current = kernel::current!();
         current
@@ -66,19 +68,24 @@ impl Owner {
             .is_some_and(|mm| core::ptr::eq(mm.as_raw(), self.mm.as_raw()))
     }
 
-    /// Returns the memory, which stays until the result is dropped, unless the process is gone.
+    /// Returns the address space, which is not torn down until the result is dropped, or `None` if
+    /// the process has exited.
+    #[doc(alias = "mmget_not_zero")]
     pub(crate) fn memory(&self) -> Option<ARef<MmWithUser>> {
         self.mm.mmget_not_zero()
     }
 
-    /// Counts `pages` more locked pages. Takes the `mmap_lock` of the process for writing.
+    /// Adds `pages` locked pages to the account of the process. Takes its `mmap_lock` for writing,
+    /// and may sleep.
     ///
-    /// The memory must be alive: it is the caller's own, or [`Owner::memory`] is held.
+    /// The address space must have users: it is that of the calling task, or the caller holds the
+    /// result of [`Owner::memory`].
     ///
     /// # Errors
     ///
-    /// - `EINTR` if the caller was killed while it waited for the lock.
-    /// - `ENOMEM` if that is more than `RLIMIT_MEMLOCK`, which is logged.
+    /// - `EINTR` if the calling task was killed while it waited for the lock.
+    /// - `ENOMEM` if the sum would exceed `RLIMIT_MEMLOCK`, which is logged.
+    #[doc(alias = "vfio_lock_acct")]
     pub(crate) fn account(&self, pages: PageCount) -> Result {
         if pages.is_zero() {
             return Ok(());
@@ -92,16 +99,18 @@ impl Owner {
         accounted
     }
 
-    /// Counts `pages` locked pages less. Takes the `mmap_lock` of the process for writing; does
-    /// nothing if the process is gone.
+    /// Subtracts `pages` locked pages from the account of the process. Takes its `mmap_lock` for
+    /// writing, and may sleep. Does nothing if the process has exited.
     ///
-    /// Deviation: waits for the lock even if the caller was killed, which C does not, and then
-    /// counts wrong: the account may be that of another process.
+    /// Deviation: C gives up if the calling task is killed while it waits for the lock, and leaves
+    /// the pages accounted, possibly to another process that goes on running. We wait for the lock
+    /// even then.
+    #[doc(alias = "vfio_lock_acct")]
     pub(crate) fn unaccount(&self, pages: PageCount) {
         if pages.is_zero() {
             return;
         }
-        // The memory of the caller is alive, no reference needed.
+        // The address space of the calling task has users, so it needs no reference.
         let _alive = if self.is_current_mm() {
             None
         } else {
@@ -111,23 +120,28 @@ impl Owner {
             Some(mm)
         };
         let locked = MmapWriteGuard::lock(&self.mm);
-        // Taking away cannot fail.
+        // Subtracting does not fail.
         let _ = self.change(&locked, pages, false);
     }
 
+    /// Adds or subtracts `pages`, with the `mmap_lock` held.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if the sum would exceed `RLIMIT_MEMLOCK`.
     fn change(&self, locked: &MmapWriteGuard<'_>, pages: PageCount, add: bool) -> Result {
         let pages = usize::try_from(pages.get()).map_err(|_| ENOMEM)?;
         locked.account_locked_vm(pages, add, &self.leader, self.may_exceed)
     }
 
-    /// Runs `f` in a context in which addresses of the user are those of this owner.
+    /// Calls `f` in a context in which user addresses are those of this owner. A kernel thread uses
+    /// the address space of the owner meanwhile.
     ///
     /// # Errors
     ///
-    /// - `EPERM` if the process is gone.
-    /// - `EFAULT` if the caller is a task with other memory, which only kernel threads can
-    ///   exchange.
-    /// - Those of `f`.
+    /// - `EPERM` if the process has exited.
+    /// - `EFAULT` if the calling task has another address space.
+    /// - Any errno of `f`.
     pub(crate) fn with_memory(&self, f: impl FnOnce() -> Result) -> Result {
         if self.is_current_mm() {
             return f();
@@ -135,7 +149,8 @@ impl Owner {
         self.with_others_memory(f)
     }
 
-    #[inline(never)] // Virtual machines use their own.
+    /// Does what [`Owner::with_memory`] does if the address space is not that of the calling task.
+    #[inline(never)] // The usual caller is a thread of the owner.
     fn with_others_memory(&self, f: impl FnOnce() -> Result) -> Result {
         let mm = self.memory().ok_or(EPERM)?;
         let _adopted = AdoptedMm::new(&mm)?;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Huge pages of hugetlbfs, pinned in one step, however large they are.
+//! Pinning of huge pages of hugetlbfs, in one step whatever their size.
 //!
-//! Such a page is mapped as a whole or not at all: if one base page of it is at a user address,
-//! so are its neighbours at those around it, as far as the area goes. So one base page is pinned
-//! the usual way, which does all that may have to be done (filling the area, breaking up
-//! copy-on-write, moving the page to where it may stay), and pins for the others are only counted.
-//! The lock of the address space keeps the area one of hugetlbfs in between, and the first pin
-//! keeps the page whole and allocated, even if it is taken out of the area meanwhile. None of this
-//! holds for transparent huge pages, of which parts can be mapped.
+//! Such a page is mapped as a whole: if one base page of it is at a user address, its neighbours
+//! are at the addresses around it, up to the ends of the area. So one base page is pinned with
+//! `pin_user_pages_remote()`, which does all that may be necessary (page fault, copy-on-write,
+//! migration out of movable memory), and pins of the others are added to the counter of the folio.
+//! Between the two the `mmap_lock` keeps the area one of hugetlbfs, and the first pin keeps the
+//! folio allocated and whole even if it is removed from the area. None of this holds for
+//! transparent huge pages, of which parts can be mapped.
+//!
+//! C has no counterpart: it pins huge pages base page by base page.
 
 use kernel::mm::{
     virt,
@@ -29,18 +31,20 @@ use crate::{
     }, //
 };
 
-/// What is at a user address.
+/// The kind of memory that was found at a user address.
 pub(crate) enum Found {
-    /// A huge page of hugetlbfs, or the rest of one.
+    /// A huge page of hugetlbfs, from the address on, which is pinned now.
     Pinned(PinnedRun),
-    /// Memory of a device, for [`pfnmap`](super::pfnmap).
+    /// Memory without page structures (`VM_PFNMAP`), for [`pfnmap`](super::pfnmap).
     Frames,
-    /// Something else, up to this user address (exclusive), or nothing that is known.
+    /// Neither of them, up to this user address (exclusive).
     Otherwise(usize),
 }
 
-/// Pins the huge page at user address `vaddr`, from there on and at most `limit` base pages, for
-/// devices that write if `write`. Takes the `mmap_lock` for reading.
+/// Looks at the area at the user address `vaddr`. In an area of hugetlbfs pins the huge page from
+/// `vaddr` on, at most `limit` base pages, for writing if `write`.
+///
+/// Takes the `mmap_lock` for reading, and may sleep.
 pub(crate) fn pin(memory: UserMm<'_>, vaddr: usize, limit: PageCount, write: bool) -> Found {
     match memory {
         UserMm::Remote(mm) => pin_in(mm, vaddr, limit, write),
@@ -51,9 +55,10 @@ pub(crate) fn pin(memory: UserMm<'_>, vaddr: usize, limit: PageCount, write: boo
     }
 }
 
+/// Does what [`pin`] does, for the address space `mm`.
 fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found {
     let locked = mm.mmap_read_lock();
-    // Tags and areas that are not there yet are left to the usual way.
+    // Addresses with tags, and stacks that have to grow, are left to `PinnedBatch::pin`.
     let Some(vma) = locked.vma_lookup(vaddr) else {
         return Found::Otherwise(usize::MAX);
     };
@@ -67,12 +72,12 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
     let Some(mut frames) = PinnedFrames::pin_one(mm, &locked, vaddr, write) else {
         return Found::Otherwise(end);
     };
-    // The pages behind this one are mapped behind it, as the area is one of hugetlbfs, so the user
-    // may use them in the same way.
+    // The following pages of the folio are mapped at the following addresses, with the same
+    // permissions, as the area is one of hugetlbfs.
     let in_area = end.saturating_sub(vaddr) >> mm::SHIFT;
     let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
     let wanted = frames.frames_in_folio().min(in_area).min(limit);
-    // With one page, if it does not work.
+    // If that fails the one base page is returned.
     let _ = frames.extend_in_folio(wanted);
     match PinnedRun::of_pages(frames) {
         Ok(run) => Found::Pinned(run),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of devices in the address space of a user: areas that consist of frame numbers.
+//! Memory of devices in user space: areas that map frame numbers without page structures.
 //!
-//! A driver such as vfio-pci maps the registers and the memory of its device with `VM_PFNMAP`.
-//! There are no pages that could be pinned; what is found is what the page table says. As in C,
-//! nothing keeps the driver from taking the memory away afterwards.
+//! A driver such as vfio-pci maps the BARs of its device with `VM_PFNMAP`. Such memory cannot be
+//! pinned; the frame numbers are read from the page table. As in C, nothing prevents the driver
+//! from removing the memory afterwards.
 //!
-//! Corresponds to `follow_fault_pfn()`.
+//! Corresponds to `follow_fault_pfn()` and to the part of `vaddr_get_pfns()` that calls it.
 
 use kernel::{
     mm::{
@@ -42,7 +42,7 @@ use crate::{
     }, //
 };
 
-/// Consecutive frames of a device.
+/// Consecutive frames of the memory of a device.
 ///
 /// # Invariants
 ///
@@ -56,21 +56,23 @@ impl DeviceRun {
     }
 }
 
-/// How many page table entries are looked at with one lock of the address space.
+/// The largest number of page table entries that are read before the `mmap_lock` is released.
 const MAX_ENTRIES: u32 = 512;
 
-/// Returns the frames of a device at user address `vaddr`: as many as are consecutive, at most
-/// `limit`. Takes the `mmap_lock` for reading.
+/// Returns the consecutive frames of device memory from the user address `vaddr` on, at most
+/// `limit`, or `None` if the area there is not `VM_PFNMAP`. Page table entries that are not present
+/// are faulted in.
 ///
-/// Returns none if no memory of a device is there. An entry that the driver fills only when it is
-/// used is filled.
+/// Takes the `mmap_lock` for reading, and may sleep.
 ///
 /// # Errors
 ///
-/// - `EFAULT` if devices shall write and the user may not, or if the frame is memory of the
-///   kernel after all.
-/// - `EINTR` if the caller was killed; what the driver says when it should fill an entry.
-/// - `ENODEV` for [`UserMm::Current`] of a caller without memory.
+/// - `ENODEV` for [`UserMm::Current`] of a task that has no user memory.
+/// - `EINTR` if the calling task was killed.
+/// - `EFAULT` if the page fault failed, if `write` is set and the entry is read-only, or if the
+///   frame is memory of the kernel, which would have to be pinned.
+/// - `ENOMEM` or `EHWPOISON` if the page fault failed for these reasons.
+#[doc(alias = "follow_fault_pfn")]
 pub(crate) fn frames(
     memory: UserMm<'_>,
     vaddr: usize,
@@ -86,6 +88,7 @@ pub(crate) fn frames(
     }
 }
 
+/// Does what [`frames`] does, for the address space `mm`.
 fn frames_in(
     mm: &MmWithUser,
     vaddr: usize,
@@ -99,7 +102,7 @@ fn frames_in(
     for _ in 0..MAX_ENTRIES {
         let pages = run.map_or(PageCount::ZERO, Run::pages);
         let rest = limit.minus(pages);
-        // CAST: Not more bytes than the user asked for.
+        // CAST: `pages` is at most `limit`, the pages of a mapping, whose size fits native words.
         let next = vaddr.wrapping_add(pages.bytes(mm::SHIFT) as usize);
         let vma = match locked.vma_lookup(next) {
             Some(vma) if vma.flags() & virt::flags::PFNMAP != 0 && !rest.is_zero() => vma,
@@ -108,7 +111,7 @@ fn frames_in(
         let found = match PfnmapEntry::lookup(vma, next) {
             Some(entry) => frames_of(&entry, rest, write),
             None => match fixup_user_fault(mm, &mut locked, next, write) {
-                // Meanwhile the area may have become another one.
+                // The lock may have been dropped, so the area is looked up again.
                 Ok(()) => continue,
                 Err(error) => Err(error),
             },
@@ -119,20 +122,20 @@ fn frames_in(
                 Some(joined) => Some(joined),
                 None => break,
             },
-            // The next call begins with it.
+            // The next call begins with this entry and reports the error.
             (Some(_), Err(_)) => break,
         };
     }
-    // INVARIANT: `frames_of` makes runs of no other kind.
+    // INVARIANT: `frames_of` returns only runs of kind `Device`, and `joined` keeps the kind.
     Ok(run.map(DeviceRun))
 }
 
-/// Returns the frames from the address of `entry` on, at most `limit`.
+/// Returns the frames from that of `entry` to the end of the page table entry, at most `limit`.
 ///
 /// # Errors
 ///
-/// `EFAULT` if devices shall write and the user may not, or if the frame is memory of the kernel,
-/// which would have to be pinned.
+/// `EFAULT` if `write` is set and the entry is read-only, if the frame is memory of the kernel, or
+/// if its number does not fit into a [`Run`].
 fn frames_of(entry: &PfnmapEntry, limit: PageCount, write: bool) -> Result<Run> {
     // CAST: Frame numbers are native words.
     if write && !entry.writable || is_memory(entry.pfn as usize) {

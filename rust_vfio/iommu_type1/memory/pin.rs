@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of page frames, and who owns the pins of their pages.
+//! Owners of pinned pages, as runs of page frames.
 //!
-//! Two owners follow those of [`kernel::pages`](crate::kernel::pages):
+//! A pin that comes from [`kernel::pages`](crate::kernel::pages) goes to one of these owners:
 //!
-//! * [`PinnedRun`]: consecutive frames of one kind, not mapped yet;
-//! * [`PinnedRuns`]: all frames of a mapping, which devices can reach.
+//! * [`PinnedRun`]: consecutive frames of one kind that are not mapped for a device yet, or that
+//!   drivers of emulated devices use. Dropping it unpins the pages.
+//! * [`PinnedRuns`]: all frames of a mapping, which devices can access. [`PinnedRuns::release`]
+//!   makes them inaccessible and unpins them, in this order. It must be called before the drop.
 //!
-//! The first unpins what it owns when it is dropped. The second cannot: before its pages are let
-//! go, no device may reach them any more. [`PinnedRuns::release`] does it in this order.
+//! Corresponds to `put_pfn()` and `vfio_unpin_pages_remote()`.
 
 use core::mem;
 
@@ -46,13 +47,17 @@ use crate::{
     }, //
 };
 
-/// Pins the page at user address `vaddr`, for devices that write if `write`.
+/// Pins the base page at the user address `vaddr`, a multiple of the page size, for writing if
+/// `write`.
 ///
-/// Memory of a device is accepted too; it has nothing that could be pinned.
+/// Takes the `mmap_lock` for reading, and may sleep. The result can also be memory of a device,
+/// which is not pinned. Corresponds to the call of `vaddr_get_pfns()` in
+/// `vfio_pin_page_external()`.
 ///
 /// # Errors
 ///
-/// As [`PinnedBatch::pin`] and [`pfnmap::frames`].
+/// If the page is memory of a device the errors are those of [`pfnmap::frames`], otherwise those of
+/// [`PinnedBatch::pin`].
 pub(crate) fn pin_page(memory: UserMm<'_>, vaddr: usize, write: bool) -> Result<PinnedRun> {
     let (mut large, mut small) = (PageBuffer::new(), SmallPageBuffer::new());
     let pinned = PinnedBatch::pin(memory, vaddr, 1, write, &mut large, &mut small);
@@ -65,21 +70,21 @@ pub(crate) fn pin_page(memory: UserMm<'_>, vaddr: usize, write: bool) -> Result<
         .ok_or(error)
 }
 
-/// A run that no device can reach on account of this value. Dropping it unpins it.
+/// A run of pages that this value keeps pinned. Dropping it unpins them.
 ///
 /// # Invariants
 ///
-/// Unless it was taken out, this value owns one pin of each page of the run, if the run is of a
-/// kind that is pinned.
+/// If the value is `Some` and the kind of the run is not [`FrameKind::Device`], this value owns one
+/// pin of each page of the run.
 pub(crate) struct PinnedRun(Option<Run>);
 
 impl PinnedRun {
-    /// Takes over the pins of `frames`, all of which are of the kind of the first one: those of one
-    /// batch up to the next reserved page, or of one folio.
+    /// Takes over the pins of `frames`. Their kind is determined by the first one.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the frame number cannot be expressed (see [`Run`]).
+    /// `EFAULT` if the frame number or the number of frames does not fit into a [`Run`]. The frames
+    /// are unpinned then.
     #[inline]
     pub(crate) fn of_pages(frames: PinnedFrames) -> Result<Self> {
         let kind = if frames.is_reserved() {
@@ -89,28 +94,32 @@ impl PinnedRun {
         };
         let first = Pfn::new(frames.pfn() as u64);
         let run = Run::new(first, PageCount::new(frames.count() as u64), kind).ok_or(EFAULT)?;
-        // INVARIANT: The pins are kept for the new value.
+        // INVARIANT: `into_raw` gives up the pins of `frames`, so the new value owns them.
         let _ = frames.into_raw();
         Ok(Self(Some(run)))
     }
 
-    /// Memory of a device.
+    /// Creates a run of memory of a device, which is not pinned.
     pub(crate) fn of_device(run: DeviceRun) -> Self {
-        // INVARIANT: Not of a kind that is pinned.
+        // INVARIANT: By the type invariants of `DeviceRun` the kind is `Device`.
         Self(Some(run.get()))
     }
 
-    /// The frames.
+    /// Returns the frames, or `None` after they were unpinned or handed over.
     pub(crate) fn run(&self) -> Option<Run> {
         self.0
     }
 
-    /// Appends `next` if both are consecutive, of one kind, and together not longer than `limit`.
-    /// Otherwise hands it back.
+    /// Appends `next`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `next` if the frames are not consecutive, not of one kind, or more than `limit`
+    /// together.
     pub(crate) fn join(&mut self, mut next: Self, limit: PageCount) -> Result<(), Self> {
         if let (Some(run), Some(other)) = (self.0, next.0) {
             if let Some(joined) = run.joined(other).filter(|run| run.pages() <= limit) {
-                // INVARIANT: The pins of `next` change hands.
+                // INVARIANT: `next` no longer has a run, and its pins belong to the joined one.
                 next.0 = None;
                 self.0 = Some(joined);
                 return Ok(());
@@ -121,31 +130,35 @@ impl PinnedRun {
 }
 
 impl PinnedRun {
-    /// Unpins the run, whose pages may have been `written`. Whoever used them on account of this
-    /// value is done.
+    /// Unpins the pages, and marks them dirty if they may have been `written`. May sleep.
+    ///
+    /// Devices and drivers must have stopped using the pages.
+    #[doc(alias = "put_pfn")]
     #[inline]
     pub(crate) fn unpin(mut self, written: bool) {
         self.give_up(written);
     }
 
+    /// Unpins the pages if there is a run.
     fn give_up(&mut self, written: bool) {
         let Some(run) = self.0.take() else {
             return;
         };
         let dirty = match run.kind() {
             FrameKind::Pinned => written,
-            // Nobody would write the contents back.
+            // A reserved page has no contents that would have to be written back.
             FrameKind::Reserved => false,
             FrameKind::Device => return,
         };
-        // CAST: Both came from such numbers, or are not larger than `Run::MAX_PAGES`.
+        // CAST: The frame number came from a `usize`, and a run has at most `Run::MAX_PAGES` pages.
         let (pfn, pages) = (run.first().get() as usize, run.pages().get() as usize);
-        // SAFETY: The pins came from `PinnedRun::of_pages`. By the type invariants this value owned
-        // them, and it has given them up above.
+        // SAFETY: As the run is not of kind `Device`, by the type invariants this value owned the
+        // pins, which `of_pages` took from `PinnedFrames::into_raw`. `take` above has left no run
+        // in it, so they are not taken over again.
         unsafe { PinnedFrames::from_raw(pfn, pages) }.unpin(dirty);
     }
 
-    /// Returns the page structure of the first frame, if it has one.
+    /// Returns the page structure of the first frame, or `None` if it has none.
     pub(crate) fn first_page(&self) -> Option<PageRef> {
         // CAST: Frame numbers are native words.
         page_of(self.0?.first().get() as usize)
@@ -154,21 +167,23 @@ impl PinnedRun {
 
 impl Drop for PinnedRun {
     fn drop(&mut self) {
-        // No device has seen the pages.
+        // The pages were not mapped for any device, so none was written.
         self.give_up(false);
     }
 }
 
 /// All pinned memory of a mapping, in the order of its I/O addresses.
 ///
-/// It starts as [`PinnedRuns::NOTHING`]: no page is pinned. One run needs no memory of its own,
-/// which covers small mappings and those that consist of a huge page.
+/// A single run is stored in place, without an allocation: small mappings, and those that consist
+/// of one huge page, have only one.
 ///
 /// # Invariants
 ///
-/// This value owns one pin of each page of each run. Devices may reach them.
+/// This value owns one pin of each page of each run whose kind is not [`FrameKind::Device`].
+/// Devices may access the pages until [`PinnedRuns::release`] has made them inaccessible.
 pub(crate) struct PinnedRuns(Repr);
 
+/// The representation of a list of runs.
 enum Repr {
     Nothing,
     One(Run),
@@ -179,12 +194,12 @@ impl PinnedRuns {
     /// No pinned memory.
     pub(crate) const NOTHING: Self = Self(Repr::Nothing);
 
-    /// Whether there is no pinned memory.
+    /// Returns whether there is no run.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.0, Repr::Nothing)
     }
 
-    /// The runs.
+    /// Returns the runs in the order of their I/O addresses.
     pub(crate) fn as_slice(&self) -> &[Run] {
         match &self.0 {
             Repr::Nothing => &[],
@@ -193,18 +208,18 @@ impl PinnedRuns {
         }
     }
 
-    /// Makes room for one more run.
+    /// Allocates room for one more run.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM` if there is no memory.
     pub(crate) fn reserve(&mut self) -> Result {
         match &mut self.0 {
             Repr::Nothing => Ok(()),
             Repr::One(run) => {
                 let mut runs = KVVec::with_capacity(4, GFP_KERNEL_ACCOUNT)?;
                 runs.push(*run, GFP_KERNEL_ACCOUNT)?;
-                // INVARIANT: The same run in another place.
+                // INVARIANT: The list has the same run as before.
                 self.0 = Repr::Many(KBox::new(runs, GFP_KERNEL_ACCOUNT)?);
                 Ok(())
             }
@@ -212,7 +227,8 @@ impl PinnedRuns {
         }
     }
 
-    /// Takes the pins of `pinned` over, for which [`PinnedRuns::reserve`] made room.
+    /// Appends `pinned` and takes over its pins. [`PinnedRuns::reserve`] must have been called
+    /// before.
     pub(crate) fn push(&mut self, mut pinned: PinnedRun) {
         let Some(run) = pinned.0 else {
             return;
@@ -226,35 +242,38 @@ impl PinnedRuns {
             Repr::Many(runs) => runs.push_within_capacity(run).is_ok(),
         };
         if taken {
-            // INVARIANT: The pins change hands.
+            // INVARIANT: `pinned` no longer has the run, and its pins belong to this list.
             pinned.0 = None;
         } else {
-            // Devices may reach the pages, so they stay pinned for ever.
+            // There is no room. The run is mapped already, so devices may access its pages; they
+            // stay pinned for ever.
             warn_on!(true);
             mem::forget(pinned);
         }
     }
 
-    /// Gives room back that [`PinnedRuns::reserve`] made in advance, when no more runs come.
+    /// Frees the memory that the list does not need. Called when it is complete.
     pub(crate) fn trim(&mut self) {
         if let Repr::Many(runs) = &mut self.0 {
-            // The list is complete either way.
+            // If this fails the list only takes more memory.
             let _ = runs.shrink_to(0, GFP_KERNEL_ACCOUNT);
         }
     }
 
-    /// Unpins everything, chunk by chunk, and marks the pages dirty if devices may have `written`
-    /// to them.
+    /// Unpins all pages, chunk by chunk, and marks them dirty if devices may have `written` to
+    /// them. Leaves the list empty. May sleep.
     ///
-    /// `unreachable` is called with each chunk, in order, and with the pages in it. It makes sure
-    /// that no device reaches them any more and says whether that worked. Pages for which it did
-    /// not stay pinned for ever; their number is returned, of those that the user pays for.
+    /// `unreachable` is called for each chunk, in the order of I/O addresses, with the number of
+    /// pages in it. It must unmap the chunk from all devices, and returns whether that worked. If
+    /// not, the pages of the chunk stay pinned for ever.
+    ///
+    /// Returns the number of accounted pages that stay pinned.
     pub(crate) fn release(
         &mut self,
         written: bool,
         mut unreachable: impl FnMut(PageCount) -> bool,
     ) -> PageCount {
-        // INVARIANT: The pins are now owned by `runs` below.
+        // INVARIANT: The list is empty, and its pins are owned by the local `repr`.
         let repr = mem::replace(&mut self.0, Repr::Nothing);
         let mut runs = match &repr {
             Repr::Nothing => &[],
@@ -266,7 +285,8 @@ impl PinnedRuns {
             let (chunk, pages) = first_chunk(runs);
             if unreachable(pages) {
                 for run in chunk {
-                    // INVARIANT: The pins change hands, as no device reaches the pages any more.
+                    // INVARIANT: `repr` owned the pins of this run and is not used for it again, so
+                    // the new value owns them.
                     PinnedRun(Some(*run)).unpin(written);
                 }
             } else {
@@ -282,7 +302,8 @@ impl PinnedRuns {
 
 impl Drop for PinnedRuns {
     fn drop(&mut self) {
-        // Whoever has pinned memory must release it first; keeping it pinned is the safe mistake.
+        // `release` must have been called. If not, devices may still access the pages, so they stay
+        // pinned.
         warn_on!(!self.is_empty());
     }
 }

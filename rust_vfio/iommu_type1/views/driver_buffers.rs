@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What drivers of emulated devices pass when they pin or copy memory of the user.
+//! The arrays and buffers that drivers of emulated devices pass to `vfio_pin_pages()` and
+//! `vfio_dma_rw()`.
 
 use core::{
     mem::MaybeUninit,
@@ -21,33 +22,36 @@ use crate::{
     }, //
 };
 
-/// A driver's array that takes one page structure for each pinned page. It may be uninitialised.
+/// The array of a driver that receives a pointer to the page structure of each pinned page. It may
+/// be uninitialised.
 pub(crate) struct PageSlots<'a>(&'a mut [MaybeUninit<*mut bindings::page>]);
 
 impl PageSlots<'_> {
-    /// The array of `count` pointers at `pages`.
+    /// Returns the array of `count` pointers at `pages`.
     ///
     /// # Safety
     ///
-    /// There must be room for so many, which nobody else uses for the lifetime of the result.
+    /// `pages` must be valid for writing `count` pointers, and nobody else may access them for the
+    /// lifetime of the result.
     pub(crate) unsafe fn from_raw(pages: NonNull<*mut bindings::page>, count: usize) -> Self {
-        // SAFETY: By the contract of this function; nothing is said about the contents.
+        // SAFETY: By the safety requirements of this function. The elements are `MaybeUninit`, so
+        // they need not be initialised.
         Self(unsafe { slice::from_raw_parts_mut(pages.as_ptr().cast(), count) })
     }
 
-    /// How many pages there is room for.
+    /// Returns the number of elements.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Notes `page` as that with number `index`.
+    /// Stores `page` in element `index`, if there is one.
     pub(crate) fn set(&mut self, index: usize, page: PageRef) {
         if let Some(slot) = self.0.get_mut(index) {
             slot.write(page.as_ptr());
         }
     }
 
-    /// Takes the first `count` pages back: the driver sees null pointers.
+    /// Stores null pointers in the first `count` elements.
     pub(crate) fn clear(&mut self, count: usize) {
         for slot in self.0.iter_mut().take(count) {
             slot.write(ptr::null_mut());
@@ -55,32 +59,34 @@ impl PageSlots<'_> {
     }
 }
 
-/// A driver's buffer, and in which direction it is copied.
+/// The buffer of a driver, with the direction of the copy.
 pub(crate) enum DmaBuffer<'a> {
-    /// To the memory of the user.
+    /// The buffer is copied to user memory.
     ToUser(&'a [u8]),
-    /// From the memory of the user. The buffer may be uninitialised.
+    /// User memory is copied to the buffer, which may be uninitialised.
     FromUser(&'a mut [MaybeUninit<u8>]),
 }
 
 impl DmaBuffer<'_> {
-    /// The `len` bytes at `data`, which go to the user if `write`.
+    /// Returns the buffer of `len` bytes at `data`, which is copied to user memory if `write`, and
+    /// from there otherwise.
     ///
     /// # Safety
     ///
-    /// They must be valid for reading (`write`) or writing, and nobody else may use them for the
-    /// lifetime of the result, except for reading if `write`.
+    /// For the lifetime of the result: if `write` is set, `data` must be valid for reading `len`
+    /// initialised bytes, and nobody may write to them. Otherwise it must be valid for writing
+    /// `len` bytes, and nobody else may access them.
     pub(crate) unsafe fn from_raw(data: NonNull<u8>, len: usize, write: bool) -> Self {
         if write {
-            // SAFETY: By the contract of this function.
+            // SAFETY: By the safety requirements of this function, as `write` is set.
             Self::ToUser(unsafe { slice::from_raw_parts(data.as_ptr(), len) })
         } else {
-            // SAFETY: By the contract of this function.
+            // SAFETY: By the safety requirements of this function, as `write` is not set.
             Self::FromUser(unsafe { slice::from_raw_parts_mut(data.as_ptr().cast(), len) })
         }
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::ToUser(bytes) => bytes.len(),
@@ -88,23 +94,24 @@ impl DmaBuffer<'_> {
         }
     }
 
-    /// Whether the user's memory is written.
+    /// Returns whether user memory is written.
     pub(crate) fn writes(&self) -> bool {
         matches!(self, Self::ToUser(_))
     }
 
-    /// Copies the `len` bytes from byte `offset` on, to or from the calling task's `addr`.
+    /// Copies `len` bytes, from byte `offset` of the buffer on, to or from the address `addr` in
+    /// the address space of the calling task. May sleep.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the user's memory is not there, or may not be written.
+    /// `EFAULT` if the bytes are not in the buffer, or not all of the user memory is accessible.
     pub(crate) fn copy(&mut self, offset: usize, len: usize, addr: UserAddr) -> Result {
         let end = offset.checked_add(len).ok_or(EFAULT)?;
         match self {
             Self::ToUser(bytes) => addr.write_bytes(bytes.get(offset..end).ok_or(EFAULT)?),
             Self::FromUser(room) => {
                 let room = room.get_mut(offset..end).ok_or(EFAULT)?;
-                // SAFETY: The room is as long as its length says.
+                // SAFETY: `room` is a slice, so it is valid for writing `room.len()` bytes.
                 unsafe { addr.copy_to(room.as_mut_ptr().cast(), room.len()) }
             }
         }

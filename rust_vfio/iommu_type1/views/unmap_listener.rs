@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices whose drivers pin memory of the user, and want to know which addresses go away.
+//! Devices whose drivers are notified before addresses are unmapped (contract 6.15).
 //!
 //! C header: `include/linux/vfio.h` (`dma_unmap` of `struct vfio_device_ops`).
 
@@ -11,46 +11,51 @@ use crate::{
     iommu_type1::logic::units::IovaRange, //
 };
 
-/// A device that the core registered with a container.
+/// A device whose driver has the operation `dma_unmap`.
 ///
 /// # Invariants
 ///
-/// The pointer is valid: the core registers a device before it is opened, and removes it after it
-/// was closed, which waits for calls of the driver that are running.
+/// The pointer is valid as long as the value is used, by the safety requirements of
+/// [`UnmapListener::from_raw`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnmapListener(NonNull<bindings::vfio_device>);
 
-// SAFETY: Drivers let any thread call their operations.
+// SAFETY: The operations of a driver may be called by any thread.
 unsafe impl Send for UnmapListener {}
-// SAFETY: As above.
+// SAFETY: The operations of a driver may be called by several threads at the same time.
 unsafe impl Sync for UnmapListener {}
 
 impl UnmapListener {
-    /// The device that the core names, if its driver wants to know.
+    /// Returns the device at `device`, or `None` if the pointer is null or the driver has no
+    /// `dma_unmap`.
     ///
     /// # Safety
     ///
-    /// The device must stay valid while values of this type are used: until the core has removed
-    /// it from the container.
+    /// `device` must be null or point to a device that stays valid, together with its table of
+    /// operations, as long as the result and its copies are used.
     pub(crate) unsafe fn from_raw(device: *mut bindings::vfio_device) -> Option<Self> {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         let listener = Self(NonNull::new(device)?);
         listener.operation().is_some().then_some(listener)
     }
 
+    /// Returns the operation `dma_unmap` of the driver.
     fn operation(
         self,
     ) -> Option<unsafe extern "C" fn(*mut bindings::vfio_device, dma_unmap: u64, length: u64)> {
-        // SAFETY: By the invariant; the operations of a driver stay while its device is
-        // registered.
+        // SAFETY: By the type invariants the device and its table of operations are valid.
         unsafe { (*(*self.0.as_ptr()).ops).dma_unmap }
     }
 
-    /// Tells the driver that `range` goes away. It unpins what it has pinned there before it
-    /// returns, for which it needs the lock of the container.
+    /// Calls the driver's `dma_unmap` for `range`. The driver must unpin the pages that it has
+    /// pinned there before it returns.
+    ///
+    /// Takes locks of the driver, and through `vfio_unpin_pages()` the lock of the container, which
+    /// the caller must not hold. May sleep.
     pub(crate) fn dma_unmap(self, range: IovaRange) {
         if let Some(dma_unmap) = self.operation() {
-            // SAFETY: The device is valid, see the invariant.
+            // SAFETY: By the type invariants the device is valid, and the operation is that of its
+            // driver.
             unsafe { dma_unmap(self.0.as_ptr(), range.first().get(), range.bytes()) };
         }
     }
