@@ -14,7 +14,7 @@ packages=(
 	rustc-web rust-web-src rust-web-clippy rustfmt-web
 	"clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev"
 	gcc libc6-dev make flex bison bc libelf-dev libssl-dev uuid-dev cpio kmod rsync
-	xz-utils busybox-static ca-certificates python3-venv shellcheck
+	xz-utils busybox-static ca-certificates perl python3-venv shellcheck
 )
 source_package=linux-source-$series
 qemu="qemu-system-x86"
@@ -53,6 +53,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	say "installing ${missing[*]}"
 
 	# Backports are asked from the mirror that this machine uses already.
+	# shellcheck disable=SC2016 # these are variables of apt
 	mirror=$(apt-get indextargets --format '$(REPO_URI)|$(RELEASE)' 'Created-By: Packages' |
 		awk -F'|' -v r="$VERSION_CODENAME" '$2 == r { print $1; exit }')
 	[ -n "$mirror" ] || die "apt knows no mirror of $VERSION_CODENAME"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
+# shellcheck disable=SC2034 # used where this is sourced
+#
 # Shared by the scripts of this directory: where things are kept and which
 # tools build a kernel. Sourced, never run.
 

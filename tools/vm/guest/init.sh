@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash # what busybox has
 #
 # The first process of the test VM. It makes a system of the busybox image,
 # loads the modules in the order that VFIO needs, and then reads /job, which
@@ -118,6 +119,7 @@ if [ "$(word load)" != no ]; then
 fi
 echo "##vm ready impl=$IMPL kernel=$(uname -r) up=$(cut -d' ' -f1 /proc/uptime)"
 
+# shellcheck source=/dev/null
 . /job
 
 # Everything must go away again: a reference somebody forgot shows up here.
@@ -126,9 +128,9 @@ if [ "$(word unload)" != no ]; then
 	more=yes
 	while [ $more = yes ]; do
 		more=no
-		for module in $(cut -d' ' -f1 /proc/modules); do
+		while read -r module _; do
 			rmmod "$module" 2>/dev/null && more=yes
-		done
+		done </proc/modules
 	done
 	left=$(cut -d' ' -f1,3 /proc/modules | tr '\n' ';')
 	[ -z "$left" ] || fail "modules that do not unload (with their users): $left"
@@ -141,8 +143,11 @@ if [ "$(word unload)" != no ]; then
 		sleep 1
 		echo scan >$leaks
 		cat $leaks
-		[ -z "$(head -c 1 $leaks)" ] && echo "# kmemleak: nothing found in two scans" ||
+		if [ -z "$(head -c 1 $leaks)" ]; then
+			echo "# kmemleak: nothing found in two scans"
+		else
 			fail "kmemleak found the objects above"
+		fi
 	fi
 fi
 echo "##vm done"
