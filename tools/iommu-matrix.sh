@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Runs the tests that concern DMA on each IOMMU that QEMU emulates, and on a
-# machine without one.
+# machine without one. The last line is the sum of all.
 #
 #   iommu-matrix.sh <kernel build tree> <modules> <programs> <scratch> <impl> [IOMMU [pattern]]
 set -euo pipefail
@@ -19,7 +19,7 @@ isolated+=,R02,R03,R04,R09,R12,R55,T01,T02,T04,T10,T11,T13
 # The same for devices that nothing isolates.
 open=F003,F007,F141,F142,F143,R30
 
-failed=0
+passed=0 failed=0 skipped=0 status=0
 printf '%-18s with %s modules\n' IOMMU "$impl"
 for iommu in intel intel-plain intel-scalable intel-first-stage amd virtio none; do
 	[ -z "$only" ] || [ "$only" = "$iommu" ] || continue
@@ -31,9 +31,13 @@ for iommu in intel intel-plain intel-scalable intel-first-stage amd virtio none;
 		>"$out/$impl.out" 2>&1; then
 		printf '%-18s %s\n' "$iommu" "$(tail -n 1 "$out/$impl.out")"
 	else
-		failed=1
+		status=1
 		printf '%-18s FAILED: %s\n' "$iommu" "$(tail -n 1 "$out/$impl.out"); $out/$impl.out"
 		grep -E '^FAILED' "$out/$impl.out" | sed 's/^/    /' || true
 	fi
+	# A VM that did not even boot has no totals; the status tells.
+	read -r p _ f _ s _ < <(tail -n 1 "$out/$impl.out" | grep -E '^[0-9]+ passed, ' || echo 0 . 0 . 0 .)
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done
-exit $failed
+echo "$passed passed, $failed failed, $skipped skipped"
+exit $status

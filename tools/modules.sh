@@ -66,5 +66,7 @@ if [ "$(value CC_IS_CLANG)" = y ]; then
 	tools+=("LLVM=-$major")
 fi
 
+# Two builds in one directory would write the same files.
 mkdir -p "$out"
-exec make -s -C "$kdir" "M=$dir" "MO=$out" "${tools[@]}" "$@"
+exec flock "$out/.lock" \
+	make -s -j"$(nproc)" -C "$kdir" "M=$dir" "MO=$out" "${tools[@]}" "$@"

@@ -14,7 +14,7 @@ packages=(
 	rustc-web rust-web-src rust-web-clippy rustfmt-web
 	"clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev"
 	gcc libc6-dev make flex bison bc libelf-dev libssl-dev uuid-dev cpio kmod rsync
-	xz-utils busybox-static ca-certificates python3-venv shellcheck
+	xz-utils busybox-static ca-certificates perl python3-venv shellcheck
 )
 source_package=linux-source-$series
 qemu="qemu-system-x86"

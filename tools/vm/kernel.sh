@@ -20,8 +20,12 @@ version=$(make -s -C "$src" kernelversion)
 key=$({ cat "${configs[@]}"; /usr/bin/rustc --version; "clang-$llvm" --version; } | sha256sum | cut -c1-12)
 tree=$cache/kernels/$version-$flavour-$key
 
+# When two ask for the same kernel at once, the second waits for the first.
+mkdir -p "$tree"
+exec 9>"$tree/.lock"
+flock --nonblock 9 || { say "waiting for the $flavour kernel, which is being built"; flock 9; }
+
 if [ ! -f "$tree/.complete" ]; then
-	mkdir -p "$tree"
 	kmake() { make -C "$src" O="$tree" "${kernel_tools[@]}" "$@"; }
 	say "configuring the $flavour kernel $version in $tree"
 	kmake -s tinyconfig >&2
@@ -40,7 +44,7 @@ if [ ! -f "$tree/.complete" ]; then
 	# A line every half minute: how far it is, by the objects that exist.
 	(while sleep 30; do
 		printf '    %s objects\n' "$(grep -cE '^ +(CC|RUSTC|AS) ' "$tree/build.log" || true)" >&2
-	done) >/dev/null &
+	done) >/dev/null 9>&- &
 	heartbeat=$!
 	trap 'kill "$heartbeat" 2>/dev/null' EXIT
 	kmake -j"$(nproc)" bzImage modules >"$tree/build.log" 2>&1 ||

@@ -15,9 +15,13 @@ version=$(make -s -C "$src" kernelversion)
 key=$(cat "${BASH_SOURCE[0]}" "$top/tools/vm/group_mode.c" | sha256sum | cut -c1-12)
 out=$cache/upstream/$version-$key
 
+mkdir -p "$out"
+exec 9>"$out/.lock"
+flock 9
+
 if [ ! -f "$out/.complete" ]; then
 	say "building the kernel's own selftests"
-	rm -rf "$out"
+	find "$out" -mindepth 1 ! -name .lock -delete
 	mkdir -p "$out/programs"
 	{
 		make -C "$tree" headers_install INSTALL_HDR_PATH="$out/headers" "${kernel_tools[@]}"

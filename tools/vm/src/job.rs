@@ -13,6 +13,17 @@ pub(crate) struct Job {
     factor: u64,
 }
 
+/// Which of the tests run in the VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scope {
+    /// Our rows and the kernel's own tests.
+    Vm,
+    /// Our rows only.
+    Rows,
+    /// Only those of our rows that depend on both modules at once.
+    Border,
+}
+
 /// The variants of the kernel's tests that use groups and containers, for the
 /// one test that has no option to choose: without, it goes through iommufd.
 const GROUP_MODES: [&str; 2] = ["vfio_type1_iommu", "vfio_type1v2_iommu"];
@@ -25,20 +36,23 @@ impl Job {
         }
     }
 
-    /// Our selftests and, unless a pattern selects some, the kernel's own; that
-    /// of device drivers, which takes as long as all others, only if `long`.
-    /// It gives each of its tests 30 seconds, which an emulated debug kernel
-    /// cannot keep with any modules.
-    pub(crate) fn tests(pattern: Option<&str>, debug: bool, long: bool) -> Self {
+    /// Our selftests and, unless `scope` or a pattern leaves them out, the
+    /// kernel's own; that of device drivers, which takes as long as all others,
+    /// only if `long`. It gives each of its tests 30 seconds, which an emulated
+    /// debug kernel cannot keep with any modules.
+    pub(crate) fn tests(scope: Scope, pattern: Option<&str>, debug: bool, long: bool) -> Self {
         let mut job = Self::new(if debug { DEBUG_FACTOR } else { 1 });
         // SLOW stretches the limit that each test has.
-        let slow = format!("env SLOW={} vfio-selftests", job.factor);
-        job.run(
-            "selftests",
-            600,
-            &format!("{slow} {}", pattern.map(quote).unwrap_or_default()),
-        );
-        if pattern.is_some() {
+        let mut command = format!("env SLOW={} vfio-selftests", job.factor);
+        if scope == Scope::Border {
+            command.push_str(" --border");
+        }
+        if let Some(pattern) = pattern {
+            command.push(' ');
+            command.push_str(&quote(pattern));
+        }
+        job.run("selftests", 600, &command);
+        if pattern.is_some() || scope != Scope::Vm {
             return job;
         }
         job.line(&format!("bind_vfio_pci {IGB}"));
@@ -132,19 +146,37 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_leaves_the_kernels_tests_out() {
-        assert!(!Job::tests(Some("F0"), false, true)
-            .script()
-            .contains("kernel:"));
-        assert!(Job::tests(None, false, false).script().contains("kernel:"));
+    fn a_pattern_or_a_scope_leaves_the_kernels_tests_out() {
+        let kernel = |scope, pattern| {
+            let job = Job::tests(scope, pattern, false, true);
+            job.script().contains("kernel:")
+        };
+        assert!(kernel(Scope::Vm, None));
+        assert!(!kernel(Scope::Vm, Some("F0")));
+        assert!(!kernel(Scope::Rows, None));
+        assert!(!kernel(Scope::Border, None));
+    }
+
+    #[test]
+    fn the_selftests_choose_the_rows_of_the_border() {
+        let script = |scope, pattern| {
+            Job::tests(scope, pattern, false, false)
+                .script()
+                .lines()
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        assert!(script(Scope::Border, Some("F1")).ends_with("vfio-selftests --border 'F1'"));
+        assert!(script(Scope::Rows, None).ends_with("vfio-selftests"));
     }
 
     #[test]
     fn a_debug_kernel_gets_more_time() {
-        assert!(Job::tests(None, false, false)
+        assert!(Job::tests(Scope::Vm, None, false, false)
             .script()
             .contains("'selftests' 600 "));
-        assert!(Job::tests(None, true, false)
+        assert!(Job::tests(Scope::Vm, None, true, false)
             .script()
             .contains("'selftests' 3600 "));
     }

@@ -20,7 +20,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use job::Job;
+use job::{Job, Scope};
 use qemu::Iommu;
 use run::{Boot, Outcome};
 
@@ -70,6 +70,9 @@ struct MachineArgs {
 enum Command {
     /// Runs our selftests, then the kernel's own in their group modes
     Test {
+        /// How much of them
+        #[arg(long, value_enum, default_value = "vm")]
+        scope: Scope,
         /// Only our tests whose name contains this, and none of the kernel's
         #[arg(long)]
         pattern: Option<String>,
@@ -149,9 +152,15 @@ fn report(outcome: &Outcome, log: &std::path::Path) -> ExitCode {
 fn main() -> Result<ExitCode> {
     let Cli { machine, command } = Cli::parse();
     let (name, job) = match &command {
-        Command::Test { pattern, long, .. } => {
-            ("test", Job::tests(pattern.as_deref(), machine.debug, *long))
-        }
+        Command::Test {
+            scope,
+            pattern,
+            long,
+            ..
+        } => (
+            "test",
+            Job::tests(*scope, pattern.as_deref(), machine.debug, *long),
+        ),
         Command::Demo => ("demo", Job::demo()),
         Command::Bench { long, only, .. } => ("bench", Job::bench(*long, only.as_deref())),
         Command::Exec { words } => ("exec", Job::exec(words)),

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use clap::Parser;
 use libtest_mimic::Arguments;
 
 /// What a test returns. Failed assertions are panics, as everywhere.
@@ -77,6 +78,9 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) run: fn() -> TestResult,
     pub(crate) holds: Holds,
+    /// Its result depends on how the core and the backend work together, so it
+    /// is worth running when one of the two is ours and the other is not.
+    pub(crate) border: bool,
     /// After this time it counts as hanging.
     pub(crate) limit: Duration,
 }
@@ -90,7 +94,16 @@ impl Row {
             name,
             run,
             holds: Holds::Everywhere,
+            border: false,
             limit: Self::LIMIT,
+        }
+    }
+
+    /// The same for a row of the border between the two modules.
+    pub(crate) const fn at_the_border(self) -> Self {
+        Self {
+            border: true,
+            ..self
         }
     }
 
@@ -158,15 +171,25 @@ enum Verdict {
     Stuck,
 }
 
+/// The command line: that of `cargo test`, and what only this program has.
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    test: Arguments,
+    /// Only rows that depend on the core and the backend at once
+    #[arg(long)]
+    border: bool,
+}
+
 /// Runs what the command line asks for.
 pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
-    let args = Arguments::from_args();
+    let cli = Cli::parse();
     let chosen: Vec<_> = rows
         .into_iter()
-        .filter(|row| is_chosen(&args, row.name))
+        .filter(|row| is_chosen(&cli, row))
         .collect();
     // A closed pipe, as with `| head`, ends the program quietly.
-    match run(&args, &chosen) {
+    match run(&cli.test, &chosen) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -205,25 +228,29 @@ fn run(args: &Arguments, rows: &[Row]) -> io::Result<bool> {
 }
 
 /// Whether the command line asks for this test.
-fn is_chosen(args: &Arguments, name: &str) -> bool {
+fn is_chosen(cli: &Cli, row: &Row) -> bool {
+    let args = &cli.test;
     let fits = |pattern: &str| match args.exact {
-        true => name == pattern,
-        false => name.contains(pattern),
+        true => row.name == pattern,
+        false => row.name.contains(pattern),
     };
     let wanted = args
         .filter
         .as_ref()
         .is_none_or(|list| list.split(',').any(fits));
-    wanted && !args.skip.iter().any(|pattern| fits(pattern))
+    wanted && (row.border || !cli.border) && !args.skip.iter().any(|pattern| fits(pattern))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn chosen(args: &[&str], name: &str) -> bool {
-        let args = ["program"].iter().chain(args).map(|arg| arg.to_string());
-        is_chosen(&Arguments::from_iter(args), name)
+    fn chosen(args: &[&str], name: &'static str) -> bool {
+        is_chosen(&cli(args), &Row::new(name, || Ok(())))
+    }
+
+    fn cli(args: &[&str]) -> Cli {
+        Cli::parse_from(["program"].iter().chain(args))
     }
 
     #[test]
@@ -235,6 +262,16 @@ mod tests {
         assert!(!chosen(&["--exact", "F003"], "F003_version"));
         assert!(chosen(&["--exact", "F003_version"], "F003_version"));
         assert!(!chosen(&["--skip", "version"], "F003_version"));
+    }
+
+    #[test]
+    fn border_leaves_out_what_one_module_decides() {
+        let inside = Row::new("F003_version", || Ok(()));
+        let border = inside.at_the_border();
+        assert!(is_chosen(&cli(&[]), &border));
+        assert!(is_chosen(&cli(&["--border"]), &border));
+        assert!(!is_chosen(&cli(&["--border"]), &inside));
+        assert!(!is_chosen(&cli(&["--border", "F004"]), &border));
     }
 
     #[test]

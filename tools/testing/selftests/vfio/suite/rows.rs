@@ -41,47 +41,70 @@ mod vaddr;
 
 use crate::harness::Row;
 
+/// Which modules decide how the rows of a subject end.
+enum Decides {
+    /// The core, or the backend, or a driver: it cannot matter whose the other
+    /// one is.
+    One,
+    /// The core and the backend together. These rows go through the calls that
+    /// the two make to each other (`struct vfio_iommu_driver_ops`: open and
+    /// release, attach and detach, register a device, pin, copy) or look at
+    /// both modules, so they run on mixtures of C and Rust modules as well.
+    Both,
+}
+use Decides::{Both, One};
+
+/// All subjects, in the order in which they run.
+const SUBJECTS: &[(Decides, &[Row])] = &[
+    (Both, container::ROWS),
+    (Both, group::ROWS),
+    (One, device::ROWS),
+    (One, cdev::ROWS),
+    (One, cdev_attach::ROWS),
+    (One, iommufd::ROWS),
+    (One, noiommu::ROWS),
+    (One, node_bugs::ROWS),
+    (One, passing::ROWS),
+    (Both, map::ROWS),
+    (Both, unmap::ROWS),
+    (Both, info::ROWS),
+    (Both, pinning::ROWS),
+    (Both, pin_accounts::ROWS),
+    (Both, dma_rw::ROWS),
+    (Both, notify::ROWS),
+    (Both, vaddr::ROWS),
+    (Both, dirty::ROWS),
+    (One, dirty_words::ROWS),
+    (One, dirty_errors::ROWS),
+    (One, mmio::ROWS),
+    (Both, samples::ROWS),
+    (Both, load::ROWS),
+    (One, pci::ROWS),
+    (One, compat::ROWS),
+    (Both, teardown::ROWS),
+    (One, fixture_life::ROWS),
+    (One, fixture_unregister::ROWS),
+    (One, fixture_ops::ROWS),
+    (One, fixture_helpers::ROWS),
+    (One, fixture_virqfd::ROWS),
+    (One, fixture_features::ROWS),
+    (One, fixture_states::ROWS),
+    (One, fixture_logging::ROWS),
+    (One, fixture_faults::ROWS),
+    (One, fault_injection::ROWS),
+    // Last, because it takes everything down.
+    (Both, module::ROWS),
+];
+
 /// All tests, in the order in which they run.
 pub(crate) fn all() -> Vec<Row> {
-    let subjects: &[&[Row]] = &[
-        container::ROWS,
-        group::ROWS,
-        device::ROWS,
-        cdev::ROWS,
-        cdev_attach::ROWS,
-        iommufd::ROWS,
-        noiommu::ROWS,
-        node_bugs::ROWS,
-        passing::ROWS,
-        map::ROWS,
-        unmap::ROWS,
-        info::ROWS,
-        pinning::ROWS,
-        pin_accounts::ROWS,
-        dma_rw::ROWS,
-        notify::ROWS,
-        vaddr::ROWS,
-        dirty::ROWS,
-        dirty_words::ROWS,
-        dirty_errors::ROWS,
-        mmio::ROWS,
-        samples::ROWS,
-        load::ROWS,
-        pci::ROWS,
-        compat::ROWS,
-        teardown::ROWS,
-        fixture_life::ROWS,
-        fixture_unregister::ROWS,
-        fixture_ops::ROWS,
-        fixture_helpers::ROWS,
-        fixture_virqfd::ROWS,
-        fixture_features::ROWS,
-        fixture_states::ROWS,
-        fixture_logging::ROWS,
-        fixture_faults::ROWS,
-        fault_injection::ROWS,
-        // Last, because it takes everything down.
-        module::ROWS,
-    ];
-    subjects.concat()
+    SUBJECTS
+        .iter()
+        .flat_map(|(decides, rows)| {
+            rows.iter().map(move |row| match decides {
+                One => *row,
+                Both => row.at_the_border(),
+            })
+        })
+        .collect()
 }
