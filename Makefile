@@ -12,6 +12,7 @@ include tools/series.sh
 IMPL ?= rust
 DEBUG ?=
 TESTS ?=
+SCOPE ?=
 CHECK ?=
 LONG ?=
 ROWS ?=
@@ -26,6 +27,9 @@ programs := $(build)/programs
 vm_programs := vfio-selftests vfio-demo vfio-bench
 vm_out   := $(build)/vm-$(flavour)
 
+# Copies what differs, so that nothing is written while another make uses it.
+copy := install --compare --mode=755
+
 # The kernel that user-visible builds are for: the one that runs, if its build
 # tree is there and will do, else the VM's.
 release := $(shell uname -r)
@@ -38,15 +42,19 @@ user_out := $(build)/modules
 # Where the kernel of the VM is. Evaluated in recipes, after set-up.
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
-.PHONY: help setup modules modules_install vm-modules programs demo test build-matrix \
-	 iommu-matrix floor bench \
-	 shell clippy layers fmt fmt-check doc docs docs-check clean
+.PHONY: help setup kernel modules modules_install vm-modules programs vm-ready demo test \
+	 test-all build-matrix iommu-matrix floor bench shell check rust-analyzer layers clippy \
+	 checkpatch shellcheck fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing, fetch the kernel's source, build bindgen
 	@tools/setup.sh
+
+kernel: ## Build the kernel of the VM, if it is not there yet (DEBUG=1)
+	@tools/setup.sh
+	@tools/vm/kernel.sh $(flavour)
 
 modules: ## Build both modules against KDIR (default: the running kernel, else the VM's)
 ifneq ($(KDIR),)
@@ -68,7 +76,7 @@ vm-modules:
 	tools/modules.sh "$$kernel" "$(CURDIR)/tools/testing/selftests/vfio/fixture" \
 		"$(vm_out)/fixture" modules; \
 	mkdir -p "$(vm_out)/modules"; \
-	cp "$(vm_out)"/out/*.ko "$(vm_out)"/fixture/*.ko "$(vm_out)/modules/"
+	$(copy) -t "$(vm_out)/modules" "$(vm_out)"/out/*.ko "$(vm_out)"/fixture/*.ko
 
 programs:
 	@tools/setup.sh
@@ -77,7 +85,11 @@ programs:
 		--target-dir target/static $(addprefix -p ,$(vm_programs))
 	@$(cargo) build --release -p vm
 	@mkdir -p $(programs)
-	@cp $(addprefix target/static/$(target)/release/,$(vm_programs)) $(programs)/
+	@$(copy) -t $(programs) $(addprefix target/static/$(target)/release/,$(vm_programs))
+
+# Whatever a VM runs.
+vm-ready: vm-modules programs
+	@tools/vm/upstream.sh "$(vm_kernel)"
 
 # vm(arguments): runs the VM.
 vm = kernel=$(vm_kernel); target/release/vm --kernel "$$kernel" --modules "$(vm_out)/modules" \
@@ -87,16 +99,22 @@ vm = kernel=$(vm_kernel); target/release/vm --kernel "$$kernel" --modules "$(vm_
 demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 	@$(call vm,demo)
 
-# The host's tests come first and add to the total, which is the last line also
-# when something failed.
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, TESTS=pattern)
-	@$(if $(TESTS),,tools/host-test.sh $(build)/host-test.log;) \
-	$(call vm,test $(if $(LONG),--long) $(if $(TESTS),--pattern '$(TESTS)',--host $(build)/host-test.log))
+# The host's tests come first, unless only some tests are wanted, and add to the
+# total, which is the last line also when something failed.
+host_log := $(if $(TESTS)$(SCOPE),,$(build)/host-test.log)
+
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SCOPE=, TESTS=pattern)
+	@$(if $(host_log),tools/host-test.sh $(host_log);) \
+	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) \
+		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
+
+test-all: ## Everything that is tested, with a table at the end: some hours
+	@tools/test-all.sh
 
 # Goes where the VM's image takes its modules from.
 floor: vm-modules
 	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)/tools/bench/floor" "$(vm_out)/floor" modules
-	@cp "$(vm_out)"/floor/*.ko "$(vm_out)/modules/"
+	@$(copy) -t "$(vm_out)/modules" "$(vm_out)"/floor/*.ko
 
 bench: floor programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
@@ -112,15 +130,39 @@ iommu-matrix: vm-modules programs ## Test on each IOMMU that QEMU has, and witho
 shell: vm-modules ## An interactive VM with the modules loaded and devices bound
 	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(IMPL)"
 
-clippy: ## Lint everything; any warning is an error
+check: ## Check the types of all Rust code, in seconds
 	@tools/setup.sh
-	@rm -rf $(build)/clippy
-	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)" "$(build)/clippy" CLIPPY=1 \
-		KRUSTFLAGS="-Dwarnings" modules
-	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)/tools/testing/selftests/vfio/fixture" \
-		"$(build)/clippy/fixture" CLIPPY=1 KRUSTFLAGS="-Dwarnings" modules
+	@tools/check.sh "$(vm_kernel)" "$(vm_out)"
+	@$(cargo) check --workspace --all-targets
+
+rust-analyzer: vm-modules ## Write rust-project.json, which tells rust-analyzer of the modules
+	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)" "$(build)/rust-analyzer" rust-analyzer
+	@tools/rust-analyzer.py $(build)/rust-analyzer/rust-project.json "$(vm_out)/out" \
+		"$(vm_out)/fixture" >rust-project.json
+	@echo "rust-project.json is written. For the programs as well, set in your editor:"
+	@echo '    "rust-analyzer.linkedProjects": ["rust-project.json", "Cargo.toml"]'
+
+# One build for clippy and for the compilers' further warnings. Where one of them
+# has something to say there is no object, so the next call says it again; what
+# is clean is not looked at twice. lint(directory, output):
+lint = tools/modules.sh "$(vm_kernel)" "$(CURDIR)$(1)" "$(build)/lint/$(2)" \
+	CLIPPY=1 W=1 KCFLAGS=-Werror KRUSTFLAGS=-Dwarnings modules
+
+clippy: ## Lint everything, with W=1; any warning is an error
+	@tools/setup.sh
+	@$(call lint,,modules)
+	@$(call lint,/tools/testing/selftests/vfio/fixture,fixture)
+	@$(call lint,/tools/bench/floor,floor)
 	@$(cargo) clippy --workspace --all-targets -- -D warnings
-	@shellcheck --severity=warning -x tools/*.sh tools/vm/[!e]*.sh .ci/run
+
+checkpatch: ## The kernel's checkpatch.pl on C, headers, Kconfig and Makefiles
+	@tools/setup.sh
+	@tools/checkpatch.sh
+
+shellcheck: ## Lint all scripts
+	@tools/setup.sh
+	@git grep -lE '^(#!.*sh|# shellcheck shell=)' | grep -vE '\.(md|rs)$$' | \
+		xargs shellcheck --severity=style --external-sources
 
 layers: ## Check the structure of the modules against docs/architecture.md
 	@$(cargo) run -p layers

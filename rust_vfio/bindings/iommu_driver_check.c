@@ -7,6 +7,7 @@
 
 #include <linux/build_bug.h>
 #include <linux/compiler.h>
+#include <linux/container_of.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
 
@@ -37,27 +38,57 @@ static_assert(sizeof(enum copied_group_type) == sizeof(enum vfio_group_type));
 static_assert(sizeof(struct copied_iommu_driver_ops) ==
 	      sizeof(struct vfio_iommu_driver_ops));
 
-#define SAME_PLACE(member)						\
-	static_assert(offsetof(struct copied_iommu_driver_ops, member) ==	\
-		      offsetof(struct vfio_iommu_driver_ops, member))
-#define SAME(member)							\
-	SAME_PLACE(member);						\
-	static_assert(__same_type(((struct copied_iommu_driver_ops *)0)->member, \
-				  ((struct vfio_iommu_driver_ops *)0)->member))
+static_assert(offsetof(struct copied_iommu_driver_ops, name) ==
+	      offsetof(struct vfio_iommu_driver_ops, name));
+static_assert(offsetof(struct copied_iommu_driver_ops, owner) ==
+	      offsetof(struct vfio_iommu_driver_ops, owner));
+static_assert(offsetof(struct copied_iommu_driver_ops, open) ==
+	      offsetof(struct vfio_iommu_driver_ops, open));
+static_assert(offsetof(struct copied_iommu_driver_ops, release) ==
+	      offsetof(struct vfio_iommu_driver_ops, release));
+static_assert(offsetof(struct copied_iommu_driver_ops, ioctl) ==
+	      offsetof(struct vfio_iommu_driver_ops, ioctl));
+static_assert(offsetof(struct copied_iommu_driver_ops, attach_group) ==
+	      offsetof(struct vfio_iommu_driver_ops, attach_group));
+static_assert(offsetof(struct copied_iommu_driver_ops, detach_group) ==
+	      offsetof(struct vfio_iommu_driver_ops, detach_group));
+static_assert(offsetof(struct copied_iommu_driver_ops, pin_pages) ==
+	      offsetof(struct vfio_iommu_driver_ops, pin_pages));
+static_assert(offsetof(struct copied_iommu_driver_ops, unpin_pages) ==
+	      offsetof(struct vfio_iommu_driver_ops, unpin_pages));
+static_assert(offsetof(struct copied_iommu_driver_ops, register_device) ==
+	      offsetof(struct vfio_iommu_driver_ops, register_device));
+static_assert(offsetof(struct copied_iommu_driver_ops, unregister_device) ==
+	      offsetof(struct vfio_iommu_driver_ops, unregister_device));
+static_assert(offsetof(struct copied_iommu_driver_ops, dma_rw) ==
+	      offsetof(struct vfio_iommu_driver_ops, dma_rw));
+static_assert(offsetof(struct copied_iommu_driver_ops, group_iommu_domain) ==
+	      offsetof(struct vfio_iommu_driver_ops, group_iommu_domain));
 
-SAME(name);
-SAME(owner);
-SAME(open);
-SAME(release);
-SAME(ioctl);
-/* Its type names the enumeration, which is another one here. */
-SAME_PLACE(attach_group);
-SAME(detach_group);
-SAME(pin_pages);
-SAME(unpin_pages);
-SAME(register_device);
-SAME(unregister_device);
-SAME(dma_rw);
-SAME(group_iommu_domain);
+/* The type of attach_group names the enumeration, which is another one here. */
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, name),
+			  typeof_member(struct vfio_iommu_driver_ops, name)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, owner),
+			  typeof_member(struct vfio_iommu_driver_ops, owner)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, open),
+			  typeof_member(struct vfio_iommu_driver_ops, open)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, release),
+			  typeof_member(struct vfio_iommu_driver_ops, release)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, ioctl),
+			  typeof_member(struct vfio_iommu_driver_ops, ioctl)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, detach_group),
+			  typeof_member(struct vfio_iommu_driver_ops, detach_group)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, pin_pages),
+			  typeof_member(struct vfio_iommu_driver_ops, pin_pages)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, unpin_pages),
+			  typeof_member(struct vfio_iommu_driver_ops, unpin_pages)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, register_device),
+			  typeof_member(struct vfio_iommu_driver_ops, register_device)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, unregister_device),
+			  typeof_member(struct vfio_iommu_driver_ops, unregister_device)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, dma_rw),
+			  typeof_member(struct vfio_iommu_driver_ops, dma_rw)));
+static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, group_iommu_domain),
+			  typeof_member(struct vfio_iommu_driver_ops, group_iommu_domain)));
 
 #endif

@@ -6,9 +6,9 @@
 use proptest::prelude::*;
 use vfio_logic_tests::logic::{
     features::{
-        SupportedOps,
         Operation,
         Request, //
+        SupportedOps,
     },
     irqs::IrqHeader,
     logging::{
