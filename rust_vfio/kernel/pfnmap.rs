@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Areas of an address space that consist of frame numbers, without pages (`VM_PFNMAP`).
+//! Areas of an address space that map frame numbers without page structures (`VM_PFNMAP`), such as
+//! those of device memory. The caller holds `mmap_lock`.
 //!
 //! In the kernel crate: methods of `kernel::mm::virt::VmaRef` and `kernel::mm::MmapReadGuard`.
 //!
@@ -18,18 +19,19 @@ use kernel::{
 
 use crate::bindings;
 
-/// What a page table says about an address. It was true while the table was locked.
+/// A page table entry of a user virtual address, as it was while the page table was locked.
 pub(crate) struct PfnmapEntry {
-    /// The page frame at the address.
+    /// The number of the page frame at the address.
     pub(crate) pfn: u64,
-    /// Addresses that are equal under this mask have the same entry.
+    /// A mask: addresses that are equal under it have the same entry.
     pub(crate) addr_mask: u64,
-    /// Whether the user may write.
+    /// Whether user space may write.
     pub(crate) writable: bool,
 }
 
 impl PfnmapEntry {
-    /// Returns the entry for the address `vaddr` of `vma`, or none if it is not filled yet.
+    /// Returns the entry for the user virtual address `vaddr` of `vma`, or none if there is none
+    /// yet or the area is of another kind.
     #[doc(alias = "follow_pfnmap_start")]
     pub(crate) fn lookup(vma: &VmaRef, vaddr: usize) -> Option<Self> {
         let mut args = bindings::follow_pfnmap_args {
@@ -37,25 +39,29 @@ impl PfnmapEntry {
             address: vaddr,
             ..Default::default()
         };
-        // SAFETY: The area is valid and its address space locked, which a `VmaRef` stands for.
+        // SAFETY: By the type invariants of `VmaRef` the area is valid, and its address space or
+        // the area itself is locked for reading.
         to_result(unsafe { bindings::follow_pfnmap_start(&mut args) }).ok()?;
         let entry = Self {
             pfn: args.pfn as u64,
             addr_mask: args.addr_mask as u64,
             writable: args.writable,
         };
-        // SAFETY: Started above.
+        // SAFETY: `follow_pfnmap_start()` succeeded with the same arguments.
         unsafe { bindings::follow_pfnmap_end(&mut args) };
         Some(entry)
     }
 }
 
-/// Lets the driver of an area fill the page table entry of `vaddr`, for writing if `write`. The
-/// lock may be released and taken again meanwhile.
+/// Faults in the page table entry of the user virtual address `vaddr`, for writing if `write`.
+/// `mmap_lock` may be released and taken again meanwhile. Sleeps.
 ///
 /// # Errors
 ///
-/// `EINTR` if the caller was killed; `EFAULT` and others if it cannot be filled.
+/// - `EFAULT` if there is no area at the address, or it does not permit the access.
+/// - `EINTR` if the calling task was killed.
+/// - `EFAULT`, `ENOMEM` or `EHWPOISON` if the fault handler of the area failed.
+#[doc(alias = "fixup_user_fault")]
 pub(crate) fn fixup_user_fault(
     mm: &MmWithUser,
     _locked: &mut MmapReadGuard<'_>,
@@ -67,17 +73,19 @@ pub(crate) fn fixup_user_fault(
         flags |= bindings::fault_flag_FAULT_FLAG_WRITE;
     }
     let mut unlocked = false;
-    // SAFETY: The address space is locked, and nobody has an area of it; it is locked again if the
-    // function had to unlock it.
+    // SAFETY: The mutable borrow of the guard says that `mmap_lock` is held for reading and that no
+    // area is borrowed through it. If the function had to unlock it, it has locked it again.
     to_result(unsafe { bindings::fixup_user_fault(mm.as_raw(), vaddr, flags, &mut unlocked) })
 }
 
-/// Returns the address `vaddr` of another process without the tags that its hardware ignores.
+/// Returns the user virtual address `vaddr` of the address space `mm` without the tag bits that the
+/// hardware ignores.
+#[doc(alias = "untagged_addr_remote")]
 pub(crate) fn untagged_addr_remote(
     mm: &MmWithUser,
     _locked: &MmapReadGuard<'_>,
     vaddr: usize,
 ) -> usize {
-    // SAFETY: The address space is locked.
+    // SAFETY: The guard says that `mmap_lock` is held for reading.
     unsafe { bindings::vfio_rs_untagged_addr_remote(mm.as_raw(), vaddr) }
 }
