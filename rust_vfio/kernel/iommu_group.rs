@@ -64,7 +64,7 @@ impl IommuGroup {
     ///
     /// - `ENOMEM`.
     /// - Any errno of `iommu_group_set_name()` or `iommu_group_add_device()`, which come from
-    /// sysfs.
+    ///   sysfs.
     #[doc(alias = "iommu_group_alloc")]
     pub(crate) fn fake(name: &CStr, device: &device::Device) -> Result<Self> {
         // SAFETY: There are no safety requirements.
