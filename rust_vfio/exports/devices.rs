@@ -76,7 +76,7 @@ unsafe extern "C" fn vfio_unregister_group_dev(device: *mut bindings::vfio_devic
 /// `device` is valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_device_try_get_registration(device: *mut bindings::vfio_device) -> bool {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { Device::from_raw(device) }.try_get_registration()
 }
 
@@ -85,7 +85,7 @@ unsafe extern "C" fn vfio_device_try_get_registration(device: *mut bindings::vfi
 /// The caller owns a count of the registration of `device`.
 #[no_mangle]
 unsafe extern "C" fn vfio_device_put_registration(device: *mut bindings::vfio_device) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { Device::from_raw(device).put_registration() };
 }
 
@@ -98,7 +98,7 @@ unsafe extern "C" fn vfio_assign_device_set(
     device: *mut bindings::vfio_device,
     set_id: *mut kernel::ffi::c_void,
 ) -> kernel::ffi::c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let device = unsafe { Device::from_raw(device) };
     from_result(|| set_table::join(device, set_id.addr()).map(|()| 0))
 }
@@ -110,7 +110,7 @@ unsafe extern "C" fn vfio_assign_device_set(
 unsafe extern "C" fn vfio_device_set_open_count(
     dev_set: *mut bindings::vfio_device_set,
 ) -> kernel::ffi::c_uint {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { set_table::open_count(DeviceSet::from_raw(dev_set)) }
 }
 
@@ -122,7 +122,7 @@ unsafe extern "C" fn vfio_find_device_in_devset(
     dev_set: *mut bindings::vfio_device_set,
     dev: *mut bindings::device,
 ) -> *mut bindings::vfio_device {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let found = unsafe {
         let set = DeviceSet::from_raw(dev_set);
         set_table::find_by_bus_device(set, dev.addr())

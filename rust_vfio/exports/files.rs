@@ -58,7 +58,7 @@ fn vfio_file(file: &File) -> Option<VfioFile<'_>> {
 ///
 /// The caller holds a reference to `file`.
 unsafe fn borrow<'a>(file: *mut bindings::file) -> &'a File {
-    // SAFETY: By the contract of this function; nothing here depends on the file's position.
+    // SAFETY: By the safety requirements of this function; nothing here depends on the file's position.
     unsafe { File::from_raw_file(file) }
 }
 
@@ -67,7 +67,7 @@ unsafe fn borrow<'a>(file: *mut bindings::file) -> &'a File {
 /// The caller holds a reference to `file`.
 #[no_mangle]
 unsafe extern "C" fn vfio_file_is_valid(file: *mut bindings::file) -> bool {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     vfio_file(unsafe { borrow(file) }).is_some()
 }
 
@@ -76,7 +76,7 @@ unsafe extern "C" fn vfio_file_is_valid(file: *mut bindings::file) -> bool {
 /// The caller holds a reference to `file`.
 #[no_mangle]
 unsafe extern "C" fn vfio_file_enforced_coherent(file: *mut bindings::file) -> bool {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     match vfio_file(unsafe { borrow(file) }) {
         #[cfg(CONFIG_VFIO_GROUP)]
         Some(VfioFile::Group(group)) => group.is_enforced_coherent(),
@@ -94,7 +94,7 @@ unsafe extern "C" fn vfio_file_enforced_coherent(file: *mut bindings::file) -> b
 /// The caller holds a reference to `file`, and clears the pointer before the virtual machine goes.
 #[no_mangle]
 unsafe extern "C" fn vfio_file_set_kvm(file: *mut bindings::file, kvm: *mut bindings::kvm) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (file, kvm) = unsafe { (borrow(file), KvmPtr::new(kvm)) };
     match vfio_file(file) {
         #[cfg(CONFIG_VFIO_GROUP)]
@@ -121,7 +121,7 @@ unsafe extern "C" fn vfio_file_iommu_group(
     if !cfg!(CONFIG_SPAPR_TCE_IOMMU) {
         return core::ptr::null_mut();
     }
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     group::from_file(unsafe { borrow(file) })
         .and_then(|group| group.identity())
         .map_or(core::ptr::null_mut(), IommuGroup::into_raw)
@@ -133,7 +133,7 @@ unsafe extern "C" fn vfio_file_iommu_group(
 #[cfg(CONFIG_VFIO_GROUP)]
 #[no_mangle]
 unsafe extern "C" fn vfio_file_is_group(file: *mut bindings::file) -> bool {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     group::from_file(unsafe { borrow(file) }).is_some()
 }
 
@@ -146,7 +146,7 @@ unsafe extern "C" fn vfio_file_has_dev(
     file: *mut bindings::file,
     device: *mut bindings::vfio_device,
 ) -> bool {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { group::has_device(borrow(file), Device::from_raw(device)) }
 }
 

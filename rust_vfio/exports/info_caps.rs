@@ -24,7 +24,7 @@ unsafe extern "C" fn vfio_info_cap_add(
     id: u16,
     version: u16,
 ) -> *mut bindings::vfio_info_cap_header {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let caps = unsafe { CapBuffer::from_raw(caps) };
     match caps.add(size, id, version) {
         Ok(at) => caps.bytes_mut().as_mut_ptr().wrapping_add(at).cast(),
@@ -37,7 +37,7 @@ unsafe extern "C" fn vfio_info_cap_add(
 /// As for [`vfio_info_cap_add`].
 #[no_mangle]
 unsafe extern "C" fn vfio_info_cap_shift(caps: *mut bindings::vfio_info_cap, offset: usize) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { CapBuffer::from_raw(caps) }.shift(offset);
 }
 
@@ -53,11 +53,11 @@ unsafe extern "C" fn vfio_info_add_capability(
     let Some(len) = size.checked_sub(size_of::<bindings::vfio_info_cap_header>()) else {
         return kernel::error::code::EINVAL.to_errno();
     };
-    // SAFETY: By the contract of this function `cap` begins with a header, ...
+    // SAFETY: By the safety requirements of this function `cap` begins with a header, ...
     let (id, version) = unsafe { ((*cap).id, (*cap).version) };
     // SAFETY: ... which is followed by `len` bytes.
     let contents = unsafe { slice::from_raw_parts(cap.wrapping_add(1).cast(), len) };
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let caps = unsafe { CapBuffer::from_raw(caps) };
     caps.add_copy(id, version, contents)
         .map_or_else(Error::to_errno, |()| 0)

@@ -17,7 +17,7 @@ use crate::{
 unsafe extern "C" fn vfio_register_iommu_driver(
     ops: *const bindings::vfio_iommu_driver_ops,
 ) -> kernel::ffi::c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let driver = unsafe { IommuDriver::from_raw(ops) };
     from_result(|| backend::register_driver(driver).map(|()| 0))
 }
@@ -27,7 +27,7 @@ unsafe extern "C" fn vfio_register_iommu_driver(
 /// `ops` is valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_unregister_iommu_driver(ops: *const bindings::vfio_iommu_driver_ops) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     backend::unregister_driver(unsafe { IommuDriver::from_raw(ops) });
 }
 

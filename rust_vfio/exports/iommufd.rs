@@ -41,7 +41,7 @@ fn errno(result: Result) -> c_int {
 unsafe extern "C" fn vfio_iommufd_device_ictx(
     device: *mut bindings::vfio_device,
 ) -> *mut bindings::iommufd_ctx {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let ctx = iommufd::ctx(unsafe { Device::from_raw(device) });
     ctx.map_or(ptr::null_mut(), IommufdCtx::as_raw)
 }
@@ -54,7 +54,7 @@ unsafe extern "C" fn vfio_iommufd_get_dev_id(
     device: *mut bindings::vfio_device,
     ictx: *mut bindings::iommufd_ctx,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (device, ctx) = unsafe { (Device::from_raw(device), IommufdCtx::from_raw(ictx)) };
     match iommufd::device_id(device, ctx) {
         Ok(id) => c_int::try_from(id).unwrap_or(ENODEV.to_errno()),
@@ -71,10 +71,10 @@ unsafe extern "C" fn vfio_iommufd_physical_bind(
     ictx: *mut bindings::iommufd_ctx,
     id: *mut u32,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (device, ctx) = unsafe { (Device::from_raw(device), IommufdCtx::from_raw(ictx)) };
     let bound = ctx.ok_or(EINVAL).and_then(|c| physical::bind(device, c));
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     errno(bound.map(|bound| unsafe { id.write(bound) }))
 }
 
@@ -83,7 +83,7 @@ unsafe extern "C" fn vfio_iommufd_physical_bind(
 /// `device` is valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_unbind(device: *mut bindings::vfio_device) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     physical::unbind(unsafe { Device::from_raw(device) });
 }
 
@@ -95,7 +95,7 @@ unsafe extern "C" fn vfio_iommufd_physical_attach_ioas(
     device: *mut bindings::vfio_device,
     pt_id: *mut u32,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     errno(unsafe { physical::attach(Device::from_raw(device), &mut *pt_id) })
 }
 
@@ -104,7 +104,7 @@ unsafe extern "C" fn vfio_iommufd_physical_attach_ioas(
 /// `device` is valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_detach_ioas(device: *mut bindings::vfio_device) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     physical::detach(unsafe { Device::from_raw(device) });
 }
 
@@ -117,7 +117,7 @@ unsafe extern "C" fn vfio_iommufd_physical_pasid_attach_ioas(
     pasid: u32,
     pt_id: *mut u32,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     errno(unsafe { physical::attach_pasid(Device::from_raw(device), pasid, &mut *pt_id) })
 }
 
@@ -129,7 +129,7 @@ unsafe extern "C" fn vfio_iommufd_physical_pasid_detach_ioas(
     device: *mut bindings::vfio_device,
     pasid: u32,
 ) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     physical::detach_pasid(unsafe { Device::from_raw(device) }, pasid);
 }
 
@@ -142,10 +142,10 @@ unsafe extern "C" fn vfio_iommufd_emulated_bind(
     ictx: *mut bindings::iommufd_ctx,
     id: *mut u32,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (device, ctx) = unsafe { (Device::from_raw(device), IommufdCtx::from_raw(ictx)) };
     let bound = ctx.ok_or(EINVAL).and_then(|c| emulated::bind(device, c));
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     errno(bound.map(|bound| unsafe { id.write(bound) }))
 }
 
@@ -154,7 +154,7 @@ unsafe extern "C" fn vfio_iommufd_emulated_bind(
 /// `device` is valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_emulated_unbind(device: *mut bindings::vfio_device) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     emulated::unbind(unsafe { Device::from_raw(device) });
 }
 
@@ -166,7 +166,7 @@ unsafe extern "C" fn vfio_iommufd_emulated_attach_ioas(
     device: *mut bindings::vfio_device,
     pt_id: *mut u32,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     errno(unsafe { emulated::attach(Device::from_raw(device), *pt_id) })
 }
 
@@ -175,7 +175,7 @@ unsafe extern "C" fn vfio_iommufd_emulated_attach_ioas(
 /// `device` is valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_emulated_detach_ioas(device: *mut bindings::vfio_device) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     emulated::detach(unsafe { Device::from_raw(device) });
 }
 

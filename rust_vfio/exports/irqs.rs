@@ -23,7 +23,7 @@ unsafe extern "C" fn vfio_set_irqs_validate_and_prepare(
     max_irq_type: c_int,
     data_size: *mut usize,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (hdr, data_size) = unsafe { (&*hdr, data_size.as_mut()) };
     let header = IrqHeader {
         argsz: hdr.argsz,

@@ -31,7 +31,7 @@ unsafe extern "C" fn vfio_mig_get_next_state(
     new_fsm: MigState,
     next_fsm: *mut MigState,
 ) -> c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let device = unsafe { Device::from_raw(device) };
     let (next, result) = match migration::next_state(device, cur_fsm.0, new_fsm.0) {
         Ok(next) => (next, 0),
@@ -39,7 +39,7 @@ unsafe extern "C" fn vfio_mig_get_next_state(
         Err(ArcRefusal::NoPath) => (MigrationState::Error, EINVAL.to_errno()),
         Err(_) => return EINVAL.to_errno(),
     };
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { next_fsm.write(MigState(next as u32)) };
     result
 }
@@ -53,7 +53,7 @@ unsafe extern "C" fn vfio_combine_iova_ranges(
     cur_nodes: u32,
     req_nodes: u32,
 ) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let ranges = unsafe { IntervalTree::from_raw(root) };
     migration::logging::combine_ranges(ranges, cur_nodes, req_nodes);
 }

@@ -27,7 +27,7 @@ unsafe extern "C" fn vfio_pin_pages(
     prot: kernel::ffi::c_int,
     pages: *mut *mut bindings::page,
 ) -> kernel::ffi::c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (device, request) = unsafe {
         (
             Device::from_raw(device),
@@ -46,7 +46,7 @@ unsafe extern "C" fn vfio_unpin_pages(
     iova: bindings::dma_addr_t,
     npage: kernel::ffi::c_int,
 ) {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     dma::unpin_pages(unsafe { Device::from_raw(device) }, iova, npage);
 }
 
@@ -61,7 +61,7 @@ unsafe extern "C" fn vfio_dma_rw(
     len: usize,
     write: bool,
 ) -> kernel::ffi::c_int {
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (device, copy) = unsafe {
         (
             Device::from_raw(device),

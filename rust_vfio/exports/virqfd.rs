@@ -43,7 +43,7 @@ unsafe extern "C" fn vfio_virqfd_enable(
     let Some(slot) = NonNull::new(pvirqfd) else {
         return EINVAL.to_errno();
     };
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     let (callbacks, slot) = unsafe {
         (
             VirqfdCallbacks::new(opaque, data, handler, thread),
@@ -59,7 +59,7 @@ unsafe extern "C" fn vfio_virqfd_enable(
 #[no_mangle]
 unsafe extern "C" fn vfio_virqfd_disable(pvirqfd: *mut *mut bindings::virqfd) {
     if let Some(slot) = NonNull::new(pvirqfd) {
-        // SAFETY: By the contract of this function.
+        // SAFETY: By the safety requirements of this function.
         virqfd::disable(unsafe { Slot::from_raw(slot) });
     }
 }
@@ -70,7 +70,7 @@ unsafe extern "C" fn vfio_virqfd_disable(pvirqfd: *mut *mut bindings::virqfd) {
 #[no_mangle]
 unsafe extern "C" fn vfio_virqfd_flush_thread(pvirqfd: *mut *mut bindings::virqfd) {
     if let Some(slot) = NonNull::new(pvirqfd) {
-        // SAFETY: By the contract of this function.
+        // SAFETY: By the safety requirements of this function.
         virqfd::flush_thread(unsafe { Slot::from_raw(slot) });
     }
 }

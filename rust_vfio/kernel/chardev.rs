@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Character devices with a class: regions of device numbers, classes, and objects that are
-//! themselves a `struct device` and a `struct cdev`.
+//! Character devices with a class: regions of device numbers, classes, and reference counted
+//! objects that consist of a `struct device`, a `struct cdev` and a Rust value.
+//!
+//! In the kernel crate: a module `kernel::chardev` with these types; `kernel::class` would get an
+//! owned class. Only misc devices exist there (`kernel::miscdevice`).
 //!
 //! C headers: `include/linux/fs.h`, `include/linux/device/class.h`, `include/linux/cdev.h`.
 
@@ -34,37 +37,49 @@ use crate::{
     }, //
 };
 
-/// Bits of a device number that are the minor.
+/// The number of bits of a device number that are the minor.
 const MINORBITS: u32 = 20;
 
-/// All 2^20 minors of a major that the kernel chose. Dropping it gives them back.
+/// A region of device numbers: all 2^20 minors of a major that the kernel chose. Dropping it
+/// unregisters them.
+///
+/// # Invariants
+///
+/// The numbers are registered, and this value owns them.
 pub(crate) struct Region(RegionHandle);
 
-/// A region that somebody else owns.
+/// A borrowed region.
 #[derive(Clone, Copy)]
 pub(crate) struct RegionHandle {
     first: bindings::dev_t,
 }
 
 impl RegionHandle {
-    /// The device number of `minor`.
+    /// Returns the device number of `minor`, which must be less than 2^20.
     pub(crate) fn devt(self, minor: u32) -> bindings::dev_t {
         self.first | minor
     }
 }
 
 impl Region {
-    /// Registers a region; `name` shows in `/proc/devices`.
+    /// Registers a region, which is called `name` in `/proc/devices`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`.
+    /// - `EBUSY` if no major is free.
+    #[doc(alias = "alloc_chrdev_region")]
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         let mut first = 0;
-        // SAFETY: `first` is valid for writing and the name is static.
+        // SAFETY: `first` is valid for writing, and the name is static.
         to_result(unsafe {
             bindings::alloc_chrdev_region(&mut first, 0, 1 << MINORBITS, name.as_char_ptr())
         })?;
+        // INVARIANT: Registered above.
         Ok(Self(RegionHandle { first }))
     }
 
-    /// The region, for making nodes. It must not be used when `self` is gone.
+    /// Borrows the region. The caller must not use the result after `self` is dropped.
     pub(crate) fn handle(&self) -> RegionHandle {
         self.0
     }
@@ -72,34 +87,44 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: The region was registered with these values.
+        // SAFETY: By the type invariants these numbers are registered and owned by this value.
         unsafe { bindings::unregister_chrdev_region(self.0.first, 1 << MINORBITS) };
     }
 }
 
-/// A class of devices, `/sys/class/<name>`. Dropping it removes it.
+/// A class of devices (`/sys/class/<name>`). Dropping it removes the class.
 pub(crate) struct Class(NonNull<bindings::class>);
 
-// SAFETY: The C object has its own locks.
+// SAFETY: Any thread may use a class; the driver core locks it.
 unsafe impl Send for Class {}
 // SAFETY: As above.
 unsafe impl Sync for Class {}
 
-/// Names a device's node below `/dev`: a format with one `%s` for the device's name.
+/// Where the device nodes of a class are.
 pub(crate) trait NodePath {
-    /// The format.
+    /// The path of a device node below `/dev`: a format with one `%s` for the name of the device.
     const FORMAT: &'static CStr;
 }
 
 impl Class {
-    /// Creates a class whose devices get nodes of the default place and mode.
+    /// Creates a class whose devices get device nodes with the default path and mode. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`.
+    /// - `EEXIST` if there is a class of this name.
+    #[doc(alias = "class_create")]
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
-        // SAFETY: The name is static.
+        // SAFETY: The name is a NUL-terminated string, and static.
         let class = from_err_ptr(unsafe { bindings::class_create(name.as_char_ptr()) })?;
         Ok(Self(NonNull::new(class).ok_or(ENOMEM)?))
     }
 
-    /// Creates a class whose devices get nodes as `P` says.
+    /// Creates a class whose devices get device nodes at the path `P`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Class::new`].
     pub(crate) fn with_nodes<P: NodePath>(name: &'static CStr) -> Result<Self> {
         let class = Self::new(name)?;
         // SAFETY: No device of this class exists yet, so nobody reads the member.
@@ -107,23 +132,23 @@ impl Class {
         Ok(class)
     }
 
-    /// The class, for making devices. It must not be used when `self` is gone.
+    /// Borrows the class. The caller must not use the result after `self` is dropped.
     pub(crate) fn handle(&self) -> ClassHandle {
         ClassHandle(self.0)
     }
 }
 
-/// A class that somebody else owns.
+/// A borrowed class.
 #[derive(Clone, Copy)]
 pub(crate) struct ClassHandle(NonNull<bindings::class>);
 
-// SAFETY: The C object has its own locks.
+// SAFETY: Any thread may use a class; the driver core locks it.
 unsafe impl Send for ClassHandle {}
 // SAFETY: As above.
 unsafe impl Sync for ClassHandle {}
 
 impl ClassHandle {
-    /// The C class.
+    /// Returns the C object.
     pub(crate) fn as_ptr(self) -> *mut bindings::class {
         self.0.as_ptr()
     }
@@ -131,20 +156,24 @@ impl ClassHandle {
 
 impl Drop for Class {
     fn drop(&mut self) {
-        // SAFETY: The class was created by `new` and has no devices any more: the module that owns
-        // it is about to go, and each device pins the module.
+        // SAFETY: The class was created by `new`. It has no devices any more: it is dropped when
+        // the module is unloaded, and until then the drivers of the devices hold references to the
+        // module.
         unsafe { bindings::class_destroy(self.0.as_ptr()) };
     }
 }
 
+/// Returns the path of the device node of `dev`, in memory of `kmalloc()`, or null.
+///
 /// # Safety
 ///
-/// Called by the driver core for a device of a class made by [`Class::with_nodes`].
+/// Must be called by the driver core with a named device of a class of [`Class::with_nodes`].
 unsafe extern "C" fn devnode<P: NodePath>(
     dev: *const bindings::device,
     _mode: *mut bindings::umode_t,
 ) -> *mut kernel::ffi::c_char {
-    // SAFETY: The device is valid, so its name is; the format takes one string.
+    // SAFETY: By the safety requirements of this function the device is valid and has a name. The
+    // format takes one string, as `NodePath::FORMAT` demands.
     unsafe {
         bindings::kasprintf(
             bindings::GFP_KERNEL,
@@ -154,10 +183,10 @@ unsafe extern "C" fn devnode<P: NodePath>(
     }
 }
 
-/// An object that is a device with a character-device node.
+/// An object that is a device with a character device.
 ///
-/// It is counted by the reference count of its `struct device`, which an open file holds through
-/// the `struct cdev`, and freed with the last reference.
+/// References are counted in its `struct device`. An open file holds a reference, by way of the
+/// `struct cdev`. The object is freed with the last reference.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct CharDevice<T> {
@@ -169,26 +198,27 @@ pub(crate) struct CharDevice<T> {
     data: T,
 }
 
-// SAFETY: The C parts have their own locks.
+// SAFETY: Any thread may use the C parts, which the driver core locks, and drop the value.
 unsafe impl<T: Send> Send for CharDevice<T> {}
-// SAFETY: As above.
+// SAFETY: Any thread may use the C parts, which the driver core locks, and share the value.
 unsafe impl<T: Sync> Sync for CharDevice<T> {}
 
-// SAFETY: The count is that of the embedded device, whose release callback frees the object.
+// SAFETY: References are counted in the embedded device, whose release callback frees the object.
 unsafe impl<T> AlwaysRefCounted for CharDevice<T> {
     fn inc_ref(&self) {
-        // SAFETY: The device was initialised by `new`.
+        // SAFETY: The device was initialised by `new`, the only constructor.
         unsafe { bindings::get_device(self.dev.get()) };
     }
 
     unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The caller owns a reference, so the object is valid.
+        // SAFETY: By the safety requirements of this function the caller owns a reference, so the
+        // object is valid.
         unsafe { bindings::put_device((&raw mut (*obj.as_ptr()).dev).cast()) };
     }
 }
 
 impl<T: 'static> CharDevice<T> {
-    /// Creates the object with the device number `devt`; nobody else sees it until
+    /// Creates an object with the device number `devt`. User space does not see it before
     /// [`CharDevice::publish`].
     ///
     /// # Errors
@@ -206,7 +236,7 @@ impl<T: 'static> CharDevice<T> {
         let object = KBox::pin_init(
             pin_init!(Self {
                 dev: Opaque::zeroed(),
-                // SAFETY: The slot is valid for writing.
+                // SAFETY: `ffi_init` passes a slot that is valid for writing. The table is static.
                 cdev <- Opaque::ffi_init(|slot| unsafe {
                     bindings::cdev_init(slot, fops.as_ptr());
                     (*slot).owner = kernel::module::this_module::<crate::LocalModule>().as_ptr();
@@ -215,9 +245,12 @@ impl<T: 'static> CharDevice<T> {
             }),
             GFP_KERNEL,
         )?;
-        // SAFETY: The object does not move: it is only reached through counted references.
+        // SAFETY: The object does not move from here on: it is reached through counted references
+        // only, and dropped in place.
         let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) });
-        // SAFETY: The device is zeroed, and from here on freed by its release callback only.
+        // SAFETY: The device is zeroed, as `device_initialize()` requires, and nobody else sees it.
+        // From here on it is freed by its release callback only. The pointer of a box is not null,
+        // and the result takes over the reference that `device_initialize()` created.
         unsafe {
             let dev = (*object).dev.get();
             bindings::device_initialize(dev);
@@ -228,22 +261,25 @@ impl<T: 'static> CharDevice<T> {
         }
     }
 
+    /// Frees the object.
+    ///
     /// # Safety
     ///
-    /// Called by the driver core when the last reference to `dev`, a device of [`Self::new`], is
-    /// gone.
+    /// Must be called by the driver core when the last reference to `dev`, a device of
+    /// [`Self::new`], is dropped.
     unsafe extern "C" fn release(dev: *mut bindings::device) {
-        // SAFETY: `dev` is the first member of an object that came from a `KBox`.
+        // SAFETY: `dev` is the first member of an object that came from a `KBox` and is pinned. By
+        // the safety requirements of this function nobody refers to it any more.
         drop(unsafe { Pin::new_unchecked(KBox::from_raw(dev.cast::<Self>())) });
     }
 
-    /// Names the device: `prefix` followed by `number`.
+    /// Sets the name of the device to `prefix` followed by `number`. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn set_name(&self, prefix: &CStr, number: i32) -> Result {
-        // SAFETY: The format takes a string and an int.
+        // SAFETY: The device was initialised by `new`. The format takes a string and an int.
         to_result(unsafe {
             bindings::dev_set_name(
                 self.dev.get(),
@@ -254,27 +290,36 @@ impl<T: 'static> CharDevice<T> {
         })
     }
 
-    /// Makes the device and its node visible.
+    /// Adds the device to sysfs and creates its device node. The device must have a name. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`.
+    /// - `EINVAL` if the device has no name.
+    /// - `EEXIST` if there is a device of this name, or any other errno of sysfs.
+    #[doc(alias = "cdev_device_add")]
     pub(crate) fn publish(&self) -> Result {
-        // SAFETY: Both objects are initialised and the device has a name.
+        // SAFETY: `new` initialised both objects. A device without a name is an error.
         to_result(unsafe { bindings::cdev_device_add(self.cdev.get(), self.dev.get()) })
     }
 
-    /// Takes the device and its node away. Files that are open stay open.
+    /// Removes the device from sysfs, and its device node; undoes [`CharDevice::publish`]. Open
+    /// files stay open. Sleeps.
+    #[doc(alias = "cdev_device_del")]
     pub(crate) fn unpublish(&self) {
-        // SAFETY: The device was published.
+        // SAFETY: The only caller has published the device.
         unsafe { bindings::cdev_device_del(self.cdev.get(), self.dev.get()) };
     }
 
-    /// The object whose node is being opened.
+    /// Returns the object whose device node is being opened.
     ///
     /// # Safety
     ///
-    /// The inode must stand for a `CharDevice<T>` with this very `T`.
+    /// The inode must be that of the device node of a `CharDevice<T>` with the same `T`.
     pub(crate) unsafe fn from_inode(inode: &Inode) -> ARef<Self> {
         let cdev = inode.cdev();
-        // SAFETY: By the contract of this function the cdev is a member of a `Self`, and the
-        // character device's core holds a reference to it during the open call.
+        // SAFETY: By the safety requirements of this function the cdev is a member of a `Self`. The
+        // VFS holds a reference to the cdev, and so to the object, during the call of open.
         unsafe {
             let object = cdev.byte_sub(offset_of!(Self, cdev)).cast::<Self>();
             ARef::from(&*object)

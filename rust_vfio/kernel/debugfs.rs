@@ -2,11 +2,12 @@
 
 //! Directories and files in debugfs.
 //!
-//! Directories are plain dentries, which C code may put files of its own under. Creating them never
-//! fails in a way that matters: files below a directory that is missing are not created either.
+//! Directories are plain dentries, below which C code may create files of its own. Errors are not
+//! reported: in place of a directory that cannot be created there is an error pointer, and
+//! creating something in it does nothing. debugfs has locks of its own.
 //!
-//! In the kernel crate: `kernel::debugfs` owns its directories, and cannot create files in one
-//! that a C structure holds.
+//! In the kernel crate: `kernel::debugfs::Dir` owns its directory. It would get a borrowed form for
+//! a directory that a C structure holds, and `debugfs_create_devm_seqfile()`.
 //!
 //! C header: `include/linux/debugfs.h`.
 
@@ -23,91 +24,100 @@ use crate::{
     kernel::device::as_raw, //
 };
 
-/// A directory, or what `debugfs_create_dir()` returned in place of one.
+/// A directory, or the error pointer that `debugfs_create_dir()` returned in place of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Dir(*mut bindings::dentry);
 
-// SAFETY: debugfs has locks of its own.
+// SAFETY: The functions of debugfs may be called by any thread; they take the locks they need.
 unsafe impl Send for Dir {}
 // SAFETY: As above.
 unsafe impl Sync for Dir {}
 
 impl Dir {
-    /// Creates a directory at the top of debugfs.
+    /// Creates a directory in the root of debugfs.
     fn at_top(name: &'static CStr) -> Self {
-        // SAFETY: The name is a NUL-terminated string; no parent means the top.
+        // SAFETY: The name is a NUL-terminated string; a null parent means the root of debugfs.
         Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), null_mut()) })
     }
 
-    /// Creates a directory in this one.
+    /// Creates the directory `name` in this one. Sleeps.
     pub(crate) fn subdir(self, name: &'static CStr) -> Self {
-        // SAFETY: The name is a NUL-terminated string, and the parent a directory or an error.
+        // SAFETY: The name is a NUL-terminated string. The parent is a directory or an error
+        // pointer, both of which the function accepts.
         Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), self.0) })
     }
 
-    /// Creates a directory in this one, under the name of a device.
+    /// Creates a directory in this one that is named like the device `dev`. Sleeps.
     pub(crate) fn subdir_of_device(self, dev: &device::Device) -> Self {
-        // SAFETY: The device is valid and has a name, and the parent is a directory or an error.
+        // SAFETY: The device is valid, being a reference, so its name is. The parent is a directory
+        // or an error pointer, both of which the function accepts.
         Self(unsafe { bindings::debugfs_create_dir(bindings::dev_name(as_raw(dev)), self.0) })
     }
 
-    /// Creates a file in this directory that everybody can read. `show` writes its contents; it
-    /// finds `owner` in the private data of the sequence file.
+    /// Creates the file `name` in this directory, with mode 0444. `show` writes its contents when
+    /// it is read; the private data of the sequence file is `owner`. Sleeps.
     ///
     /// # Safety
     ///
-    /// `owner` must be a valid device, and the file be removed before it is taken out of sysfs.
+    /// `owner` must be a valid device, and the file must be removed before `owner` is removed from
+    /// sysfs: that frees memory which the file uses. `show` must be callable with a sequence file
+    /// whose private data is `owner`.
+    #[doc(alias = "debugfs_create_devm_seqfile")]
     pub(crate) unsafe fn devm_seqfile(
         self,
         name: &'static CStr,
         owner: *mut bindings::device,
         show: unsafe extern "C" fn(*mut bindings::seq_file, *mut c_void) -> c_int,
     ) {
-        // SAFETY: By the safety requirements; what C allocates for the file goes with the owner.
+        // SAFETY: By the safety requirements of this function `owner` is valid, and the file is
+        // gone before the managed memory of `owner` that the function allocates for it.
         unsafe {
             bindings::debugfs_create_devm_seqfile(owner, name.as_char_ptr(), self.0, Some(show))
         };
     }
 
-    /// Wraps what a C structure holds as a directory.
+    /// Wraps a dentry that a C structure holds.
     ///
     /// # Safety
     ///
-    /// `dir` must be null or come from [`Dir::into_raw`], and must not have been removed.
+    /// `dir` must be null or come from [`Dir::into_raw`], and the directory must not have been
+    /// removed.
     pub(crate) unsafe fn from_raw(dir: *mut bindings::dentry) -> Self {
         Self(dir)
     }
 
-    /// Returns the C object, for a C structure.
+    /// Returns the C object, to be stored in a C structure.
     pub(crate) fn into_raw(self) -> *mut bindings::dentry {
         self.0
     }
 
-    /// Removes the directory and everything in it, and waits for readers.
+    /// Removes the directory and everything in it, and waits for reads that are under way. Sleeps.
     ///
     /// # Safety
     ///
-    /// Nobody may use the directory afterwards.
+    /// Nobody may use the directory, or another copy of this value, afterwards.
+    #[doc(alias = "debugfs_remove")]
     pub(crate) unsafe fn remove(self) {
-        // SAFETY: By the contract of this function; an error or null is fine.
+        // SAFETY: The dentry was not removed before, since by the safety requirements of this
+        // function nothing is used after its removal. The function accepts null and error pointers.
         unsafe { bindings::debugfs_remove(self.0) };
     }
 }
 
-/// A directory at the top of debugfs. Dropping this removes it and everything in it.
+/// A directory in the root of debugfs. Dropping this removes it and everything in it.
 pub(crate) struct TopDir(Dir);
 
 impl TopDir {
-    /// Creates the directory.
+    /// Creates the directory `name`. Sleeps.
     pub(crate) fn new(name: &'static CStr) -> Self {
         Self(Dir::at_top(name))
     }
 
-    /// Returns the directory.
+    /// Borrows the directory.
     ///
     /// # Safety
     ///
-    /// The result must not be used when `self` is gone.
+    /// The caller must not use the result after `self` is dropped.
     pub(crate) unsafe fn handle(&self) -> Dir {
         self.0
     }
@@ -115,7 +125,7 @@ impl TopDir {
 
 impl Drop for TopDir {
     fn drop(&mut self) {
-        // SAFETY: Whoever has a copy of the directory does not use it any more.
+        // SAFETY: By the safety requirements of `handle` no copy is used any more.
         unsafe { self.0.remove() };
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The C object behind a device of the driver core.
+//! Access to the C object behind a device of the driver core.
 //!
-//! In the kernel crate: `kernel::device::Device::as_raw()` exists and would have to be public.
+//! In the kernel crate: `kernel::device::Device::as_raw()` exists, and would have to be public.
 
 use kernel::device::Device;
 
@@ -10,6 +10,6 @@ use crate::bindings;
 
 /// Returns the C object of `dev`.
 pub(crate) fn as_raw(dev: &Device) -> *mut bindings::device {
-    // `Device` is a transparent wrapper of the C object.
+    // CAST: `Device` is a transparent wrapper of the C object.
     (&raw const *dev).cast_mut().cast()
 }

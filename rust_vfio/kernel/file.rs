@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files that an ioctl names by number, and files that are known to be open.
+//! Open files that are named by a descriptor, and weak pointers to open files.
 //!
-//! In the kernel crate: `kernel::fs::File::fget()` exists, for files whose position lock is known;
-//! it would have to admit all files that are only looked at. `OpenFile` is a use of
-//! `get_file_active()`.
+//! In the kernel crate: `kernel::fs::LocalFile::fget()` returns a file whose position may not be
+//! locked, and can only be sent to another thread after an `unsafe` conversion. A type for files
+//! whose position is not used would replace [`fget`]. A wrapper of `get_file_active()` would
+//! replace [`OpenFile`].
 //!
 //! C header: `include/linux/file.h`.
 
@@ -18,25 +19,26 @@ use kernel::{
 
 use crate::bindings;
 
-/// The file behind a descriptor of the calling process.
+/// Returns the file behind the descriptor `fd` of the calling process.
 ///
 /// # Errors
 ///
-/// `EBADF` if there is none.
+/// `EBADF` if there is no such descriptor.
+#[doc(alias = "fget")]
 pub(crate) fn fget(fd: i32) -> Result<ARef<File>> {
     let fd = u32::try_from(fd).map_err(|_| EBADF)?;
-    // SAFETY: Any number may be asked for.
+    // SAFETY: There are no safety requirements: a number that is no descriptor gives null.
     let file = NonNull::new(unsafe { bindings::fget(fd) }).ok_or(EBADF)?;
-    // SAFETY: The reference is new; it is not used for reads, writes or seeks, so it does not
-    // matter whether somebody else relies on the file position lock.
+    // SAFETY: `fget()` returned a reference, which the result owns. Nothing in this project reads,
+    // writes or seeks through a `File`, so that no code relies on the lock of the file position.
     Ok(unsafe { ARef::from_raw(file.cast::<File>()) })
 }
 
-/// A file that is known to be open, without a reference to it.
+/// A pointer to an open file, without a reference to it.
 ///
 /// # Invariants
 ///
-/// The owner of this value clears it in the file's release callback.
+/// The owner of this value drops it in the file's release callback at the latest.
 #[derive(Clone, Copy)]
 pub(crate) struct OpenFile(NonNull<File>);
 
@@ -44,19 +46,20 @@ pub(crate) struct OpenFile(NonNull<File>);
 unsafe impl Send for OpenFile {}
 
 impl OpenFile {
-    /// Remembers `file`. The caller clears the value in the file's release callback.
+    /// Creates a pointer to `file`. The caller must drop it in the file's release callback at the
+    /// latest.
     pub(crate) fn new(file: &File) -> Self {
         Self(NonNull::from(file))
     }
 
-    /// Takes a reference.
+    /// Takes a reference to the file.
     ///
     /// # Safety
     ///
-    /// The file's release callback must not have started, and be kept from finishing by a lock
-    /// that the caller holds.
+    /// The file must have a reference, so that its release callback has not started, and the caller
+    /// must hold a lock without which that callback cannot finish.
     pub(crate) unsafe fn get(self) -> ARef<File> {
-        // SAFETY: By the contract of this function the file is valid.
+        // SAFETY: By the safety requirements of this function the file is valid.
         unsafe { self.0.as_ref() }.into()
     }
 }

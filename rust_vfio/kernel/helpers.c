@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inline functions and macros of the kernel as functions: see helpers.h.
+ * Inline functions and macros of the kernel, wrapped in functions: see helpers.h.
  */
 #include <linux/anon_inodes.h>
 #include <linux/pm_runtime.h>
@@ -76,7 +76,10 @@ struct workqueue_struct *vfio_rs_alloc_cleanup_queue(void)
 	return create_singlethread_workqueue("vfio-irqfd-cleanup");
 }
 
-/* One after the other, so that lockdep tells them apart: one waits for another. */
+/*
+ * Each INIT_WORK() has a lockdep class of its own, so lockdep tells the three
+ * items apart although one of them waits for another.
+ */
 void vfio_rs_virqfd_init_works(struct virqfd *virqfd, work_func_t thread,
 			       work_func_t flush, work_func_t shutdown)
 {

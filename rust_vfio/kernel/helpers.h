@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Inline functions and macros of the kernel that vfio.ko needs, as functions
- * that Rust can call. Each is a single call.
+ * Inline functions and macros of the kernel that vfio.ko needs, wrapped in
+ * functions that Rust can call. None of them makes a decision. The kernel crate
+ * has such functions in rust/helpers/, to which these would be added.
  */
 #ifndef RUST_VFIO_HELPERS_H
 #define RUST_VFIO_HELPERS_H

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inline functions and macros of the kernel as functions: see helpers_type1.h.
+ * Inline functions and macros of the kernel, wrapped in functions: see
+ * helpers_type1.h.
  */
 #include <linux/mm.h>
 #include <linux/sched/signal.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Inline functions and macros of the kernel that vfio_iommu_type1.ko needs,
- * as functions that Rust can call. Each is a single call.
+ * wrapped in functions that Rust can call. None of them makes a decision. The
+ * kernel crate has such functions in rust/helpers/, to which these would be
+ * added.
  */
 #ifndef RUST_VFIO_HELPERS_TYPE1_H
 #define RUST_VFIO_HELPERS_TYPE1_H
@@ -10,13 +12,13 @@
 #include <linux/mm.h>
 #include <linux/sched.h>
 
-/* Scheduling. */
+/* Scheduling, signals and limits of tasks. */
 void vfio_rs_cond_resched(void);
 bool vfio_rs_fatal_signal_pending(struct task_struct *task);
 unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
 				  unsigned int limit);
 
-/* Address spaces. */
+/* Address spaces and user virtual addresses. */
 int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm);
 void vfio_rs_mmap_write_lock(struct mm_struct *mm);
 void vfio_rs_mmap_write_unlock(struct mm_struct *mm);
@@ -24,7 +26,7 @@ unsigned long vfio_rs_untagged_addr_remote(struct mm_struct *mm,
 					   unsigned long addr);
 bool vfio_rs_access_ok(unsigned long addr, unsigned long size);
 
-/* Pages. */
+/* Pages, folios and page frame numbers. */
 unsigned long vfio_rs_page_to_pfn(const struct page *page);
 bool vfio_rs_pfn_valid(unsigned long pfn);
 struct page *vfio_rs_pfn_to_page(unsigned long pfn);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Small unique numbers: device indices and minors.
+//! Allocators of small unique numbers (`struct ida`), such as minors. An IDA has a lock of its own.
 //!
-//! C header: `include/linux/idr.h`. An IDA has a lock of its own.
+//! In the kernel crate: `kernel::id_pool` has a bitmap that needs a lock around it and grows by
+//! hand. A type `Ida` would be added, which can live in a static.
+//!
+//! C header: `include/linux/idr.h`.
 
 use kernel::{
     prelude::*,
@@ -11,43 +14,50 @@ use kernel::{
 
 use crate::bindings;
 
-/// Minors are numbers of 20 bits.
+/// The largest minor: minors have 20 bits (`MINORMASK`).
 const MINORMASK: u32 = (1 << 20) - 1;
 
 /// A `struct ida` that lives in a static.
 ///
 /// # Invariants
 ///
-/// Between [`Ida::init`] and the drop of the [`IdaLife`] it returned, the C object is initialised.
+/// The C object is initialised from the call of [`Ida::init`] until the [`IdaLife`] that it
+/// returned is dropped.
 pub(crate) struct Ida(Opaque<bindings::ida>);
 
-// SAFETY: The C object has its own lock.
+// SAFETY: The functions that are called here take the lock that is part of the C object.
 unsafe impl Sync for Ida {}
 
 impl Ida {
-    /// An allocator that is not yet usable.
+    /// Creates an allocator that must not be used before [`Ida::init`].
     pub(crate) const fn uninit() -> Self {
         Self(Opaque::uninit())
     }
 
-    /// Makes the allocator usable for as long as the returned value lives.
+    /// Initialises the allocator. It may be used as long as the returned value lives.
     ///
     /// # Safety
     ///
-    /// Nothing may use the allocator before this call, nor after the returned value is dropped.
+    /// Must be called once. Nobody may use the allocator before this call returns, nor after the
+    /// returned value is dropped.
+    #[doc(alias = "ida_init")]
     pub(crate) unsafe fn init(&'static self) -> IdaLife {
-        // SAFETY: The slot is static and, by the contract of this function, nobody uses it yet.
+        // SAFETY: The memory is static, and by the safety requirements of this function nobody uses
+        // it yet.
         unsafe { bindings::vfio_rs_ida_init(self.0.get()) };
         IdaLife(self)
     }
 
-    /// Takes the lowest free number that is a valid minor.
+    /// Allocates the lowest free number from 0 to 2^20 - 1, inclusive. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if there is none, `ENOMEM`.
+    /// - `ENOMEM`.
+    /// - `ENOSPC` if no number is free.
+    #[doc(alias = "ida_alloc_max")]
     pub(crate) fn alloc_minor(&'static self) -> Result<Id> {
-        // SAFETY: The object is initialised by the invariant and the contract of `init`.
+        // SAFETY: By the safety requirements of `init` the allocator is used only while the type
+        // invariants say that it is initialised.
         let id =
             unsafe { bindings::ida_alloc_range(self.0.get(), 0, MINORMASK, bindings::GFP_KERNEL) };
         match u32::try_from(id) {
@@ -57,26 +67,27 @@ impl Ida {
     }
 }
 
-/// A number taken from an [`Ida`]; dropping it gives it back.
+/// A number that was allocated from an [`Ida`]. Dropping it frees the number.
 pub(crate) struct Id {
     ida: &'static Ida,
     value: u32,
 }
 
 impl Id {
-    /// The number.
+    /// Returns the number.
     pub(crate) fn value(&self) -> u32 {
         self.value
     }
 
-    /// Leaves the number taken; [`Id::from_raw`] finds it again.
+    /// Returns the number without freeing it. [`Id::from_raw`] takes it back.
     pub(crate) fn into_raw(self) -> u32 {
         let value = self.value;
         core::mem::forget(self);
         value
     }
 
-    /// The opposite of [`Id::into_raw`].
+    /// Takes back a number that [`Id::into_raw`] returned. The caller must do so only once, and
+    /// with the allocator from which the number came.
     pub(crate) fn from_raw(ida: &'static Ida, value: u32) -> Self {
         Self { ida, value }
     }
@@ -84,17 +95,18 @@ impl Id {
 
 impl Drop for Id {
     fn drop(&mut self) {
-        // SAFETY: The number was taken from this allocator, which outlives all of its numbers.
+        // SAFETY: The number was allocated from this allocator, which outlives all of its numbers
+        // by the safety requirements of `Ida::init`.
         unsafe { bindings::ida_free(self.ida.0.get(), self.value) };
     }
 }
 
-/// The time in which an [`Ida`] may be used.
+/// The period in which an [`Ida`] may be used. Dropping this destroys the allocator.
 pub(crate) struct IdaLife(&'static Ida);
 
 impl Drop for IdaLife {
     fn drop(&mut self) {
-        // SAFETY: By the contract of `init` nobody uses the allocator any more.
+        // SAFETY: By the safety requirements of `Ida::init` nobody uses the allocator any more.
         unsafe { bindings::ida_destroy(self.0 .0.get()) };
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IOMMU groups: sets of devices that cannot be told apart, and who owns their DMA.
+//! IOMMU groups: the smallest sets of devices that an IOMMU can isolate, and the ownership of their
+//! DMA. A group is reference counted and has a lock of its own.
 //!
-//! In the kernel crate: a counted type `kernel::iommu::Group`.
+//! In the kernel crate: `kernel::iommu` would get a counted type for groups and a guard for the
+//! ownership of their DMA.
 //!
 //! C header: `include/linux/iommu.h`.
 
@@ -34,36 +36,42 @@ unsafe impl Sync for IommuGroup {}
 
 impl Clone for IommuGroup {
     fn clone(&self) -> Self {
-        // SAFETY: This value owns a reference.
+        // SAFETY: This value owns a reference, so the group is valid. The function returns its
+        // argument.
         Self(unsafe { NonNull::new_unchecked(bindings::iommu_group_ref_get(self.0.as_ptr())) })
     }
 }
 
 impl Drop for IommuGroup {
     fn drop(&mut self) {
-        // SAFETY: This value owns a reference.
+        // SAFETY: This value owns a reference, which goes here.
         unsafe { bindings::iommu_group_put(self.0.as_ptr()) };
     }
 }
 
 impl IommuGroup {
-    /// The group of the device, if it is in one.
+    /// Returns a reference to the group of `device`, or none if the device is in no group.
+    #[doc(alias = "iommu_group_get")]
     pub(crate) fn of(device: &device::Device) -> Option<Self> {
-        // SAFETY: The device is valid.
+        // SAFETY: By the type invariants of `Device` the C object is valid.
         NonNull::new(unsafe { bindings::iommu_group_get(as_raw(device)) }).map(Self)
     }
 
-    /// Makes a group without IOMMU for a device that has none, and puts the device into it.
+    /// Allocates a group for a device that has no IOMMU, names it `name` and adds the device to it.
+    /// Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what the IOMMU core or sysfs returned.
+    /// - `ENOMEM`.
+    /// - Any errno of `iommu_group_set_name()` or `iommu_group_add_device()`, which come from
+    ///   sysfs.
+    #[doc(alias = "iommu_group_alloc")]
     pub(crate) fn fake(name: &CStr, device: &device::Device) -> Result<Self> {
-        // SAFETY: A function without requirements.
+        // SAFETY: There are no safety requirements.
         let group = from_err_ptr(unsafe { bindings::iommu_group_alloc() })?;
-        // SAFETY: The function returns a reference or an error.
+        // SAFETY: The function returns a reference or an error pointer, and it was no error.
         let group = Self(unsafe { NonNull::new_unchecked(group) });
-        // SAFETY: The group, the name and the device are valid.
+        // SAFETY: `group` owns a reference, and name and device are valid, being references.
         unsafe {
             to_result(bindings::iommu_group_set_name(
                 group.0.as_ptr(),
@@ -77,61 +85,77 @@ impl IommuGroup {
         Ok(group)
     }
 
-    /// Takes the device out of the group that [`IommuGroup::fake`] made for it.
+    /// Removes the device from the group that [`IommuGroup::fake`] allocated for it. Does nothing
+    /// if the device is in no group. Sleeps.
+    #[doc(alias = "iommu_group_remove_device")]
     pub(crate) fn remove_device(device: &device::Device) {
-        // SAFETY: The device is valid and in a group.
+        // SAFETY: By the type invariants of `Device` the C object is valid.
         unsafe { bindings::iommu_group_remove_device(as_raw(device)) };
     }
 
-    /// The number that names the group.
+    /// Returns the number that names the group in sysfs.
+    #[doc(alias = "iommu_group_id")]
     pub(crate) fn id(&self) -> i32 {
-        // SAFETY: This value owns a reference.
+        // SAFETY: This value owns a reference, so the group is valid.
         unsafe { bindings::iommu_group_id(self.0.as_ptr()) }
     }
 
-    /// Whether somebody other than kernel drivers owns the DMA of the group's devices.
+    /// Returns whether the DMA of the group has an owner: a kernel driver, or the holder of a
+    /// [`DmaOwner`].
+    #[doc(alias = "iommu_group_dma_owner_claimed")]
     pub(crate) fn is_claimed(&self) -> bool {
-        // SAFETY: This value owns a reference.
+        // SAFETY: This value owns a reference, so the group is valid.
         unsafe { bindings::iommu_group_dma_owner_claimed(self.0.as_ptr()) }
     }
 
-    /// Gives the reference to C.
+    /// Returns the C object together with the reference, which the caller has to drop.
     pub(crate) fn into_raw(self) -> *mut bindings::iommu_group {
         let group = self.0.as_ptr();
         core::mem::forget(self);
         group
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_group {
         self.0.as_ptr()
     }
 }
 
-/// Ownership of the DMA of a group's devices; dropping it gives it back.
+/// The ownership of the DMA of all devices of a group. Dropping it releases the ownership.
+///
+/// # Invariants
+///
+/// The group was claimed and not yet released.
 pub(crate) struct DmaOwner(IommuGroup);
 
 impl DmaOwner {
-    /// Claims the group. `owner` is an address that identifies the claimer.
+    /// Claims the DMA of `group` and blocks it until a domain is attached. `owner` is an address
+    /// other than 0 that identifies the claimer. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EPERM` if a kernel driver or another claimer has it, `EBUSY` if another domain is attached.
+    /// - `EPERM` if the DMA has an owner already: a kernel driver or another claimer.
+    /// - `EBUSY` if a domain other than the default one is attached to the group, or any domain to
+    ///   a PASID of it.
+    /// - `ENOMEM`, or any errno of the IOMMU driver, if the blocking domain cannot be attached.
+    #[doc(alias = "iommu_group_claim_dma_owner")]
     pub(crate) fn claim(group: &IommuGroup, owner: usize) -> Result<Self> {
-        // SAFETY: The group is valid; the owner is only compared.
+        // SAFETY: `group` owns a reference, so it is valid. The owner is compared only, never
+        // dereferenced.
         to_result(unsafe {
             bindings::iommu_group_claim_dma_owner(
                 group.as_ptr(),
                 core::ptr::without_provenance_mut(owner),
             )
         })?;
+        // INVARIANT: Claimed above.
         Ok(Self(group.clone()))
     }
 }
 
 impl Drop for DmaOwner {
     fn drop(&mut self) {
-        // SAFETY: The group was claimed by `claim`.
+        // SAFETY: By the type invariants the group is claimed, and the reference keeps it valid.
         unsafe { bindings::iommu_group_release_dma_owner(self.0.as_ptr()) };
     }
 }

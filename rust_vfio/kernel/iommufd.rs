@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! iommufd: contexts, and what binds a device to one.
+//! iommufd: contexts, and the two kinds of objects by which a driver's device uses one: a device
+//! with DMA of its own, and the access of an emulated device. iommufd has locks of its own.
 //!
 //! In the kernel crate: a module `kernel::iommufd` with these types.
 //!
@@ -31,7 +32,7 @@ use crate::{
     }, //
 };
 
-/// A context: what a file of `/dev/iommu` stands for.
+/// A context of iommufd: the object behind an open file of `/dev/iommu`.
 #[repr(transparent)]
 pub(crate) struct IommufdCtx(Opaque<bindings::iommufd_ctx>);
 
@@ -40,15 +41,15 @@ unsafe impl Send for IommufdCtx {}
 // SAFETY: As above.
 unsafe impl Sync for IommufdCtx {}
 
-// SAFETY: The functions count references to the context.
+// SAFETY: The C functions count references to the context, which is freed with the last one.
 unsafe impl AlwaysRefCounted for IommufdCtx {
     fn inc_ref(&self) {
-        // SAFETY: The context is valid.
+        // SAFETY: A reference to a context exists as long as the context is valid.
         unsafe { bindings::iommufd_ctx_get(self.as_raw()) };
     }
 
     unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: By the safety requirements the caller owns a reference.
+        // SAFETY: By the safety requirements of this function the caller owns a reference.
         unsafe { bindings::iommufd_ctx_put(obj.as_ptr().cast()) };
     }
 }
@@ -60,13 +61,13 @@ impl PartialEq for IommufdCtx {
 }
 
 impl IommufdCtx {
-    /// Wraps the context at `ptr`, or returns none if it is null.
+    /// Returns the context at `ptr`, or none if `ptr` is null.
     ///
     /// # Safety
     ///
-    /// A context at `ptr` must stay valid for `'a`.
+    /// `ptr` must be null or point to a context that stays valid for `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::iommufd_ctx) -> Option<&'a Self> {
-        // SAFETY: By the safety requirements; the type is transparent.
+        // SAFETY: By the safety requirements of this function; the type is transparent.
         unsafe { ptr.cast::<Self>().as_ref() }
     }
 
@@ -75,170 +76,199 @@ impl IommufdCtx {
         self.0.get()
     }
 
-    /// Returns the context behind a descriptor of the calling process.
+    /// Returns the context behind the descriptor `fd` of the calling process.
     ///
     /// # Errors
     ///
-    /// `EBADF` if there is no such descriptor, `EBADFD` if it is something else.
+    /// - `EBADF` if there is no such descriptor.
+    /// - `EBADFD` if the file is not one of iommufd.
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+    #[doc(alias = "iommufd_ctx_from_fd")]
     pub(crate) fn from_fd(fd: i32) -> Result<ARef<Self>> {
-        // SAFETY: There are no safety requirements; any number may be asked for.
+        // SAFETY: There are no safety requirements: a number that is no descriptor gives an error.
         Self::from_counted(unsafe { bindings::iommufd_ctx_from_fd(fd) })
     }
 
-    /// Returns the context that `file` stands for.
+    /// Returns the context behind `file`.
     ///
     /// # Errors
     ///
-    /// `EBADFD` if it is something else.
+    /// `EBADFD` if the file is not one of iommufd.
     #[cfg(CONFIG_VFIO_GROUP)]
+    #[doc(alias = "iommufd_ctx_from_file")]
     pub(crate) fn from_file(file: &File) -> Result<ARef<Self>> {
-        // SAFETY: The file is valid.
+        // SAFETY: The file is valid, being a reference.
         Self::from_counted(unsafe { bindings::iommufd_ctx_from_file(file.as_ptr()) })
     }
 
     fn from_counted(ctx: *mut bindings::iommufd_ctx) -> Result<ARef<Self>> {
         let ctx = NonNull::new(from_err_ptr(ctx)?).ok_or(EBADFD)?;
-        // SAFETY: The C functions return a reference, which the result owns.
+        // SAFETY: Both callers pass the result of a C function that took a reference, which the
+        // result owns.
         Ok(unsafe { ARef::from_raw(ctx.cast()) })
     }
 
-    /// Returns whether a device of `group` is bound to the context.
+    /// Returns whether any device of `group` is bound to the context.
+    #[doc(alias = "iommufd_ctx_has_group")]
     pub(crate) fn has_group(&self, group: &IommuGroup) -> bool {
-        // SAFETY: Both are valid.
+        // SAFETY: The context is valid, being a reference, and `group` owns a reference to the C
+        // object.
         unsafe { bindings::iommufd_ctx_has_group(self.as_raw(), group.as_ptr()) }
     }
 }
 
-/// What a context does for users of containers: it has one I/O address space that requests without
-/// an id mean, or none, if nothing translates.
+/// Compatibility with containers, whose requests name no I/O address space (IOAS): a context has at
+/// most one *compat IOAS* for them, or is in the mode for devices without IOMMU and has none.
 #[cfg(CONFIG_VFIO_GROUP)]
 impl IommufdCtx {
-    /// The id of the address space for users of containers.
+    /// Returns the id of the compat IOAS.
     ///
     /// # Errors
     ///
     /// `ENODEV` if there is none.
+    #[doc(alias = "iommufd_vfio_compat_ioas_get_id")]
     pub(crate) fn compat_ioas(&self) -> Result<u32> {
         let mut id = 0;
-        // SAFETY: The context is valid, and `id` for the call.
+        // SAFETY: The context is valid, being a reference, and `id` is valid during the call.
         to_result(unsafe { bindings::iommufd_vfio_compat_ioas_get_id(self.as_raw(), &mut id) })?;
         Ok(id)
     }
 
-    /// Makes that address space unless there is one.
+    /// Creates the compat IOAS, unless there is one.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if nothing translates, `ENOMEM`.
+    /// - `ENOMEM`.
+    /// - `EINVAL` if the context is in the mode for devices without IOMMU.
+    #[doc(alias = "iommufd_vfio_compat_ioas_create")]
     pub(crate) fn ensure_compat_ioas(&self) -> Result {
-        // SAFETY: The context is valid.
+        // SAFETY: The context is valid, being a reference.
         to_result(unsafe { bindings::iommufd_vfio_compat_ioas_create(self.as_raw()) })
     }
 
-    /// Notes that nothing translates.
+    /// Switches the context to the mode for devices without IOMMU.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is such an address space.
+    /// `EINVAL` if there is a compat IOAS.
+    #[doc(alias = "iommufd_vfio_compat_set_no_iommu")]
     pub(crate) fn set_no_iommu(&self) -> Result {
-        // SAFETY: The context is valid.
+        // SAFETY: The context is valid, being a reference.
         to_result(unsafe { bindings::iommufd_vfio_compat_set_no_iommu(self.as_raw()) })
     }
 }
 
-/// A device with DMA of its own that is bound to a context (`struct iommufd_device`).
+/// A device with DMA of its own that is bound to a context (`struct iommufd_device`). The binding
+/// holds a reference to the context.
 #[repr(transparent)]
 pub(crate) struct IommufdDevice(Opaque<bindings::iommufd_device>);
 
-/// Which I/O address space of a device: the one for requests without a PASID, or that of a PASID.
+/// The number of one of the I/O address spaces of a device (process address space ID), or
+/// [`NO_PASID`].
 pub(crate) type Pasid = u32;
 
-/// Requests without a PASID.
+/// Selects the I/O address space for requests that carry no PASID (`IOMMU_NO_PASID`).
 pub(crate) const NO_PASID: Pasid = 0;
 
 impl IommufdDevice {
-    /// Binds `dev` to `ctx`, and returns the binding and its id in the context. Claims the IOMMU
-    /// group of the device for user space.
+    /// Binds `dev` to `ctx`, and returns the binding and its id in the context. Claims the DMA of
+    /// the device's IOMMU group for the context. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the device has no IOMMU group; `EPERM` if a kernel driver uses a device of it,
-    /// or interrupts are not isolated; `EINVAL`, `ENOMEM`.
+    /// - `ENOMEM`.
+    /// - `EINVAL` if the IOMMU cannot make the DMA of the device cache coherent.
+    /// - `ENODEV` if the device is in no IOMMU group.
+    /// - `EPERM` if interrupts are not isolated and iommufd does not allow that, or if a kernel
+    ///   driver or another context owns the DMA of the group.
+    /// - Any errno of `iommu_device_claim_dma_owner()`.
     #[doc(alias = "iommufd_device_bind")]
     pub(crate) fn bind(dev: &device::Device, ctx: &IommufdCtx) -> Result<(NonNull<Self>, u32)> {
         let mut id = 0;
-        // SAFETY: Context and device are valid, and `id` for the call.
+        // SAFETY: Context and device are valid, being references, and `id` is valid during the
+        // call.
         let bound = from_err_ptr(unsafe {
             bindings::iommufd_device_bind(ctx.as_raw(), as_raw(dev), &mut id)
         })?;
         Ok((NonNull::new(bound).ok_or(ENODEV)?.cast(), id))
     }
 
-    /// Undoes [`IommufdDevice::bind`].
+    /// Unbinds the device and frees the binding; undoes [`IommufdDevice::bind`]. Sleeps.
     ///
     /// # Safety
     ///
-    /// Nothing may be attached, and nobody may use the binding afterwards.
+    /// `this` must come from [`IommufdDevice::bind`]. Nothing may be attached to it, and nobody may
+    /// use it afterwards.
+    #[doc(alias = "iommufd_device_unbind")]
     pub(crate) unsafe fn unbind(this: NonNull<Self>) {
-        // SAFETY: By the safety requirements.
+        // SAFETY: By the safety requirements of this function the binding is valid and unused.
         unsafe { bindings::iommufd_device_unbind(this.as_ptr().cast()) };
     }
 
-    /// Returns the context it is bound to.
+    /// Returns the context that the device is bound to.
+    #[doc(alias = "iommufd_device_to_ictx")]
     pub(crate) fn ctx(&self) -> Option<&IommufdCtx> {
-        // SAFETY: The binding is valid, and keeps its context.
+        // SAFETY: The binding is valid, being a reference, and owns a reference to its context.
         unsafe { IommufdCtx::from_raw(bindings::iommufd_device_to_ictx(self.0.get())) }
     }
 
-    /// Returns its id in the context.
+    /// Returns the id of the binding in its context.
+    #[doc(alias = "iommufd_device_to_id")]
     pub(crate) fn id(&self) -> u32 {
-        // SAFETY: The binding is valid.
+        // SAFETY: The binding is valid, being a reference.
         unsafe { bindings::iommufd_device_to_id(self.0.get()) }
     }
 
-    /// Attaches what has the id `*pt`, and says in `pt` which page table is used.
+    /// Attaches the IOAS or the page table with the id `*pt` for `pasid`, to which nothing may be
+    /// attached, and sets `*pt` to the id of the page table that is used. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is no such id; `EINVAL` if it cannot be used for the device; `ENOMEM`.
+    /// - `ENOENT` if the context has no object with this id.
+    /// - `EINVAL` if the object is no IOAS or page table, or the device cannot use it.
+    /// - `ENOMEM`, or any other errno of iommufd or the IOMMU driver.
+    #[doc(alias = "iommufd_device_attach")]
     pub(crate) fn attach(&self, pasid: Pasid, pt: &mut u32) -> Result {
-        // SAFETY: The binding is valid, and `pt` for the call.
+        // SAFETY: The binding is valid, being a reference, and `pt` is valid during the call.
         to_result(unsafe { bindings::iommufd_device_attach(self.0.get(), pasid, pt) })
     }
 
-    /// Attaches something else. On failure what was attached stays.
+    /// Attaches the IOAS or the page table with the id `*pt` for `pasid`, in place of the one that
+    /// is attached, and sets `*pt` to the id of the page table that is used. Sleeps.
     ///
     /// # Errors
     ///
-    /// As [`IommufdDevice::attach`].
+    /// As for [`IommufdDevice::attach`]. The attachment is then unchanged.
+    #[doc(alias = "iommufd_device_replace")]
     pub(crate) fn replace(&self, pasid: Pasid, pt: &mut u32) -> Result {
-        // SAFETY: The binding is valid, and `pt` for the call.
+        // SAFETY: The binding is valid, being a reference, and `pt` is valid during the call.
         to_result(unsafe { bindings::iommufd_device_replace(self.0.get(), pasid, pt) })
     }
 
-    /// Detaches what is attached, which must be something.
+    /// Detaches the page table of `pasid`. The kernel warns if none is attached. Sleeps.
+    #[doc(alias = "iommufd_device_detach")]
     pub(crate) fn detach(&self, pasid: Pasid) {
-        // SAFETY: The binding is valid.
+        // SAFETY: The binding is valid, being a reference.
         unsafe { bindings::iommufd_device_detach(self.0.get(), pasid) };
     }
 }
 
-/// The access of an emulated device to an I/O address space (`struct iommufd_access`).
+/// The access of an emulated device to an IOAS (`struct iommufd_access`). It holds a reference to
+/// its context.
 #[repr(transparent)]
 pub(crate) struct IommufdAccess(Opaque<bindings::iommufd_access>);
 
-/// What iommufd calls when memory goes that somebody with access may have pinned.
+/// The functions that iommufd calls for an access (`struct iommufd_access_ops`).
 pub(crate) struct AccessOps(bindings::iommufd_access_ops);
 
 // SAFETY: The table is never written.
 unsafe impl Sync for AccessOps {}
 
 impl AccessOps {
-    /// Makes the table of somebody who pins pages.
+    /// Creates the table of a user that pins pages.
     ///
-    /// `unmap` gets the data that was passed to [`IommufdAccess::create`], and the first address
-    /// and the number of bytes that go.
+    /// iommufd calls `unmap` when memory is unmapped that may be pinned. Its arguments are the data
+    /// that were passed to [`IommufdAccess::create`], the first IOVA and the number of bytes.
     pub(crate) const fn pinning(unmap: unsafe extern "C" fn(*mut c_void, usize, usize)) -> Self {
         Self(bindings::iommufd_access_ops {
             // `needs_pin_pages`, the first bit. The binding's setter is not for constants.
@@ -254,7 +284,7 @@ impl AccessOps {
 }
 
 impl IommufdAccess {
-    /// Creates access to what will be attached, and returns it and its id in the context.
+    /// Creates an access to which no IOAS is attached, and returns it and its id in the context.
     ///
     /// # Errors
     ///
@@ -270,21 +300,23 @@ impl IommufdAccess {
         data: *mut c_void,
     ) -> Result<(NonNull<Self>, u32)> {
         let mut id = 0;
-        // SAFETY: The context is valid and the table static; for the data see the safety
-        // requirements.
+        // SAFETY: The context is valid, being a reference, the table is static, and by the safety
+        // requirements of this function its functions may be called with `data`.
         let access = from_err_ptr(unsafe {
             bindings::iommufd_access_create(ctx.as_raw(), &ops.0, data, &mut id)
         })?;
         Ok((NonNull::new(access).ok_or(ENODEV)?.cast(), id))
     }
 
-    /// Undoes [`IommufdAccess::create`], and everything that was done through it.
+    /// Detaches the IOAS, if one is attached, and frees the access. iommufd calls `unmap` for all
+    /// that is still pinned, and waits for calls that are under way. Sleeps.
     ///
     /// # Safety
     ///
-    /// Nobody may use the access afterwards.
+    /// `this` must come from [`IommufdAccess::create`], and nobody may use it afterwards.
+    #[doc(alias = "iommufd_access_destroy")]
     pub(crate) unsafe fn destroy(this: NonNull<Self>) {
-        // SAFETY: By the safety requirements.
+        // SAFETY: By the safety requirements of this function the access is valid and unused.
         unsafe { bindings::iommufd_access_destroy(this.as_ptr().cast()) };
     }
 
@@ -293,29 +325,39 @@ impl IommufdAccess {
         self.0.get()
     }
 
-    /// Attaches the address space with this id.
+    /// Attaches the IOAS with the id `ioas`. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is none; `EINVAL` if one is attached; `ENOMEM`.
+    /// - `EINVAL` (and a warning) if one is attached already.
+    /// - `ENOENT` if the context has no object with this id.
+    /// - `EINVAL` if the object is no IOAS.
+    /// - `ENOMEM`, or any other errno of iommufd.
+    #[doc(alias = "iommufd_access_attach")]
     pub(crate) fn attach(&self, ioas: u32) -> Result {
-        // SAFETY: The access is valid.
+        // SAFETY: The access is valid, being a reference.
         to_result(unsafe { bindings::iommufd_access_attach(self.0.get(), ioas) })
     }
 
-    /// Attaches another one. On failure the one that was attached stays.
+    /// Attaches the IOAS with the id `ioas` in place of the one that is attached. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is none with this id; `ENOMEM`.
+    /// The attachment is then unchanged.
+    ///
+    /// - `ENOENT` if none is attached, or the context has no object with this id.
+    /// - `EINVAL` if the object is no IOAS.
+    /// - `ENOMEM`, or any other errno of iommufd.
+    #[doc(alias = "iommufd_access_replace")]
     pub(crate) fn replace(&self, ioas: u32) -> Result {
-        // SAFETY: The access is valid.
+        // SAFETY: The access is valid, being a reference.
         to_result(unsafe { bindings::iommufd_access_replace(self.0.get(), ioas) })
     }
 
-    /// Detaches the address space, which must be there.
+    /// Detaches the IOAS. The kernel warns if none is attached. Sleeps.
+    #[doc(alias = "iommufd_access_detach")]
     pub(crate) fn detach(&self) {
-        // SAFETY: The access is valid.
+        // SAFETY: The access is valid, being a reference.
         unsafe { bindings::iommufd_access_detach(self.0.get()) };
     }
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bitmaps in user memory, one bit per page of a range (`struct iova_bitmap`).
+//! Bitmaps in user memory with one bit per page of a range of IOVAs (`struct iova_bitmap`).
 //!
-//! Drivers set bits; the C helper maps the user's memory piece by piece. Pages that cannot be
-//! mapped are passed over.
+//! C drivers set the bits. The C functions pin the memory of the bitmap piece by piece as bits are
+//! set; bits in memory that cannot be pinned are lost. Without `CONFIG_IOMMUFD_DRIVER` the
+//! functions are stubs, and walking a bitmap is `EOPNOTSUPP`.
 //!
-//! C header: `include/linux/iova_bitmap.h`. Without `CONFIG_IOMMUFD_DRIVER` its functions are
-//! stubs, and going through a bitmap is `EOPNOTSUPP`.
+//! In the kernel crate: a module `kernel::iova_bitmap` with these types.
+//!
+//! C header: `include/linux/iova_bitmap.h`.
 
 use kernel::{
     error::{
@@ -22,21 +24,27 @@ use crate::{
     kernel::uaccess::UserAddr, //
 };
 
-/// A bitmap for the pages of a range.
+/// A bitmap for the pages of a range of IOVAs.
+///
+/// # Invariants
+///
+/// The pointer came from `iova_bitmap_alloc()`, and this value owns the object. It is null without
+/// `CONFIG_IOMMUFD_DRIVER`.
 pub(crate) struct IovaBitmap(*mut bindings::iova_bitmap);
 
-/// A bitmap while a piece of it is mapped.
+/// A bitmap in which bits can be set, as [`IovaBitmap::for_each`] passes it on.
 pub(crate) struct MappedBitmap(*mut bindings::iova_bitmap);
 
 impl MappedBitmap {
-    /// The C object.
+    /// Returns the C object, for a driver that sets bits.
     pub(crate) fn as_raw(&self) -> *mut bindings::iova_bitmap {
         self.0
     }
 }
 
 impl IovaBitmap {
-    /// A bitmap at `bits` for `length` addresses from `iova`.
+    /// Creates a bitmap for the `length` bytes from IOVA `iova` on, whose pages have `page_size`
+    /// bytes each. `bits` is the user virtual address of the bits, which is not accessed yet.
     ///
     /// # Errors
     ///
@@ -48,22 +56,26 @@ impl IovaBitmap {
         bits: UserAddr,
     ) -> Result<Self> {
         let bits = bits.as_mut_ptr().cast();
-        // SAFETY: The function only notes the user address.
+        // SAFETY: There are no safety requirements: the function only stores the user address.
+        // INVARIANT: It returns a new object, an error, or null without `CONFIG_IOMMUFD_DRIVER`.
         let bitmap = unsafe { bindings::vfio_rs_iova_bitmap_alloc(iova, length, page_size, bits) };
         from_err_ptr(bitmap).map(Self)
     }
 
-    /// Calls `f` with each piece of the range: its first address and its length.
+    /// Calls `f` with the first IOVA and the length in bytes of each piece of the range; there may
+    /// be only one. Sleeps.
     ///
     /// # Errors
     ///
-    /// What `f` returned, which ends it; `EFAULT`; `EOPNOTSUPP` if the kernel has no such bitmaps.
+    /// - `EOPNOTSUPP` without `CONFIG_IOMMUFD_DRIVER`.
+    /// - Any errno of `f`, which ends the walk.
     pub(crate) fn for_each<F>(&mut self, mut f: F) -> Result
     where
         F: FnMut(&MappedBitmap, usize, usize) -> Result,
     {
         let opaque = (&raw mut f).cast();
-        // SAFETY: `each::<F>` is called with `opaque` during this call only.
+        // SAFETY: By the type invariants the object is valid, or null, which the stub ignores.
+        // `each::<F>` is called with `opaque` during this call only, while `f` is borrowed.
         to_result(unsafe {
             bindings::vfio_rs_iova_bitmap_for_each(self.0, opaque, Some(each::<F>))
         })
@@ -72,14 +84,17 @@ impl IovaBitmap {
 
 impl Drop for IovaBitmap {
     fn drop(&mut self) {
-        // SAFETY: `new` made the object, or it is null where there are no such bitmaps.
+        // SAFETY: By the type invariants this value owns the object, or the pointer is null, which
+        // the stub ignores.
         unsafe { bindings::vfio_rs_iova_bitmap_free(self.0) };
     }
 }
 
+/// Passes a piece of the bitmap on to the closure of [`IovaBitmap::for_each`].
+///
 /// # Safety
 ///
-/// Called by `iova_bitmap_for_each()` with the `F` that [`IovaBitmap::for_each`] passed on.
+/// Must be called by `iova_bitmap_for_each()` with the `F` that [`IovaBitmap::for_each`] passed.
 unsafe extern "C" fn each<F>(
     bitmap: *mut bindings::iova_bitmap,
     iova: usize,
@@ -89,7 +104,8 @@ unsafe extern "C" fn each<F>(
 where
     F: FnMut(&MappedBitmap, usize, usize) -> Result,
 {
-    // SAFETY: By the contract of this function; `for_each` is not using it meanwhile.
+    // SAFETY: By the safety requirements of this function `opaque` is the `F` of `for_each`, which
+    // does not use it during the call of `iova_bitmap_for_each()`.
     let f = unsafe { &mut *opaque.cast::<F>() };
     from_result(|| f(&MappedBitmap(bitmap), iova, length).map(|()| 0))
 }

@@ -1,44 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! References to virtual machines of KVM, which need not be loaded.
+//! References to virtual machines of KVM, in a module that works without KVM as well.
 //!
-//! KVM tells VFIO by a plain pointer which virtual machine a group or a device belongs to, and
-//! takes the pointer back before the machine goes ([`KvmPtr`], under a spinlock). While a device is
-//! open it holds a counted reference ([`KvmRef`]). The functions that count are found by name, and
-//! the one that drops the reference stays pinned as long as the reference is held.
+//! KVM hands out a plain pointer to a virtual machine and takes it back before the machine is freed
+//! ([`KvmPtr`]). From such a pointer a counted reference can be obtained ([`KvmRef`]). The
+//! functions of KVM that count are looked up by name, since KVM need not be loaded; the symbol of
+//! the one that drops the reference stays referenced as long as the reference is held, so that KVM
+//! is not unloaded before. A [`KvmPtr`] is protected by the spinlock of its owner.
 //!
-//! In the kernel crate: a module `kernel::kvm` that exports these types.
+//! In the kernel crate: a module `kernel::kvm` with these types, for which KVM would have to be
+//! built in or depended on, or to export its functions through a table.
+//!
+//! C header: `include/linux/kvm_host.h`.
 
 use core::ptr::NonNull;
 
 use crate::bindings;
 
-/// What KVM said: a virtual machine that is not counted, or none.
+/// A pointer to a virtual machine without a reference, or none.
 ///
 /// # Invariants
 ///
-/// The pointer is valid while this value is stored, which the lock around it makes sure of: KVM
-/// replaces the value before the machine goes.
+/// A virtual machine at the pointer is not freed before this value is dropped, though its count may
+/// have dropped to 0.
 #[cfg_attr(not(CONFIG_KVM), expect(dead_code, reason = "nobody can be named"))]
 pub(crate) struct KvmPtr(Option<NonNull<bindings::kvm>>);
 
-// SAFETY: The C object may be used from any thread.
+// SAFETY: Any thread may use the C object.
 unsafe impl Send for KvmPtr {}
 
 impl KvmPtr {
-    /// No virtual machine.
+    /// Returns the value that stands for no virtual machine.
     pub(crate) const fn none() -> Self {
         Self(None)
     }
 
-    /// The virtual machine at `kvm`, or none if it is null.
+    /// Wraps a pointer to a virtual machine; null stands for none.
     ///
     /// # Safety
     ///
-    /// `kvm` must be valid, if only with a count that has dropped to 0, until this value is
-    /// dropped.
+    /// `kvm` must be null or point to a virtual machine that is not freed before the result is
+    /// dropped. Its count may have dropped to 0.
     pub(crate) unsafe fn new(kvm: *mut bindings::kvm) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self(NonNull::new(kvm))
     }
 }
@@ -61,73 +65,82 @@ mod counted {
         kernel::symbol::Symbol, //
     };
 
-    /// `kvm_put_kvm()`.
+    /// The type of `kvm_put_kvm()`.
     pub(crate) type PutKvm = unsafe extern "C" fn(*mut bindings::kvm);
-    /// `kvm_get_kvm_safe()`.
+    /// The type of `kvm_get_kvm_safe()`.
     type TryGet = unsafe extern "C" fn(*mut bindings::kvm) -> bool;
 
     const PUT: &CStr = c"kvm_put_kvm";
     const TRY_GET: &CStr = c"kvm_get_kvm_safe";
 
-    /// A counted reference to a virtual machine. Dropping it may destroy the machine, which calls
-    /// back into VFIO, so it must be dropped where sleeping is allowed.
+    /// A counted reference to a virtual machine.
+    ///
+    /// Dropping it may destroy the machine, which calls back into this module. So it must be
+    /// dropped where sleeping is allowed, and with no lock held that such a call takes.
     ///
     /// # Invariants
     ///
-    /// `put` is the function [`PUT`], of which this value holds one use as a symbol.
+    /// This value owns a reference to the machine `kvm`. `put` is the function [`PUT`], and this
+    /// value owns one reference to its symbol.
     pub(crate) struct KvmRef {
         kvm: NonNull<bindings::kvm>,
         put: PutKvm,
     }
 
     impl KvmRef {
-        /// Counts a reference, unless the machine is on its way out. Does not sleep.
-        ///
-        /// `None` and a warning if KVM gave a pointer but lacks the functions.
+        /// Takes a reference to the machine at `ptr`. Returns none if there is none, if its count
+        /// has dropped to 0, or (with a warning) if KVM lacks a function for it. Does not sleep.
+        #[doc(alias = "kvm_get_kvm_safe")]
         pub(crate) fn get(ptr: &KvmPtr) -> Option<Self> {
             let kvm = ptr.0?;
             let (Some(put), Some(try_get)) = (Symbol::get(PUT), Symbol::get(TRY_GET)) else {
                 kernel::warn_on!(true);
                 return None;
             };
-            // SAFETY: KVM's function of this name has this type, and stays while `try_get` does.
+            // SAFETY: KVM declares its function of this name with this type.
             let function = unsafe { transmute::<*mut c_void, TryGet>(try_get.address().as_ptr()) };
-            // SAFETY: The pointer is valid by the invariant of `KvmPtr`.
+            // SAFETY: `try_get` keeps the function. The machine is not freed, by the type
+            // invariants of `KvmPtr`.
             if !unsafe { function(kvm.as_ptr()) } {
                 return None;
             }
-            // SAFETY: KVM's function of this name has this type.
+            // SAFETY: KVM declares its function of this name with this type.
             let function = unsafe { transmute::<*mut c_void, PutKvm>(put.address().as_ptr()) };
             put.keep();
-            // INVARIANT: The use of the symbol was kept.
+            // INVARIANT: `try_get` took a reference to the machine, and the one to the symbol was
+            // kept.
             Some(Self { kvm, put: function })
         }
     }
 
     impl Drop for KvmRef {
         fn drop(&mut self) {
-            // SAFETY: This value owns one reference.
+            // SAFETY: By the type invariants this value owns a reference to the machine, and keeps
+            // the function.
             unsafe { (self.put)(self.kvm.as_ptr()) };
-            // SAFETY: By the invariant; `self` goes.
+            // SAFETY: By the type invariants this value owns a reference to the symbol, which goes
+            // here.
             unsafe { Symbol::put_kept(PUT) };
         }
     }
 
     impl KvmRef {
-        /// Gives the reference to C: the machine, and the function that drops the reference.
+        /// Returns the machine and the function that drops the reference, for a C structure. The
+        /// caller now owns the references to both.
         pub(crate) fn into_raw(self) -> (*mut bindings::kvm, PutKvm) {
             let raw = (self.kvm.as_ptr(), self.put);
             core::mem::forget(self);
             raw
         }
 
-        /// Takes a reference back.
+        /// Takes back what [`KvmRef::into_raw`] returned.
         ///
         /// # Safety
         ///
-        /// Both must come from one call of [`KvmRef::into_raw`], and be used once.
+        /// Both arguments must come from one call of [`KvmRef::into_raw`], and they must be taken
+        /// back only once.
         pub(crate) unsafe fn from_raw(kvm: NonNull<bindings::kvm>, put: PutKvm) -> Self {
-            // INVARIANT: By the safety requirements.
+            // INVARIANT: By the safety requirements of this function.
             Self { kvm, put }
         }
     }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Misc devices with a fixed minor, node name and mode.
+//! Misc devices with a fixed minor, and with the path and the mode of their device node. The misc
+//! core has a lock of its own.
 //!
-//! C header: `include/linux/miscdevice.h`. The kernel crate's `MiscDeviceRegistration` only knows
-//! dynamic minors and default nodes.
+//! In the kernel crate: `kernel::miscdevice::MiscDeviceOptions` has a name only. It would get
+//! minor, node name and mode.
+//!
+//! C header: `include/linux/miscdevice.h`.
 
 use kernel::{
     error::to_result,
@@ -20,20 +23,25 @@ use crate::{
     }, //
 };
 
-/// A registered misc device. Dropping it takes the node away.
+/// A registered misc device. Dropping it deregisters the device and removes the device node.
 #[pin_data(PinnedDrop)]
 pub(crate) struct MiscDev {
     #[pin]
     inner: Opaque<bindings::miscdevice>,
 }
 
-// SAFETY: The C object is only touched by the misc core, which has its own lock.
+// SAFETY: Only the misc core uses the C object, under a lock of its own.
 unsafe impl Send for MiscDev {}
 // SAFETY: As above.
 unsafe impl Sync for MiscDev {}
 
 impl MiscDev {
-    /// Registers `/dev/<node>` with this minor and mode.
+    /// Creates an initialiser that registers `/dev/<node>` with this minor and mode. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the minor is taken, or any errno of the driver core.
+    #[doc(alias = "misc_register")]
     pub(crate) fn register<T: FileOps>(
         minor: i32,
         name: &'static CStr,
@@ -42,8 +50,8 @@ impl MiscDev {
         fops: &'static FopsTable<T>,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            // SAFETY: The slot is valid for writing, pinned, and lives until the device is
-            // deregistered in `drop`.
+            // SAFETY: `try_ffi_init` passes a slot that is valid for writing. It is pinned, so it
+            // stays valid until the device is deregistered in `drop`. Names and table are static.
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| unsafe {
                 slot.write(bindings::miscdevice {
                     minor,
@@ -62,7 +70,7 @@ impl MiscDev {
 #[pinned_drop]
 impl PinnedDrop for MiscDev {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: The device was registered by `register`.
+        // SAFETY: `register`, the only constructor, registered the device.
         unsafe { bindings::misc_deregister(self.inner.get()) };
     }
 }

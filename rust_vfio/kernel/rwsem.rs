@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A sleeping lock that admits many readers or one writer, and owns what it protects.
+//! A sleeping lock that admits many readers or one writer, and owns the value that it protects.
 //!
-//! C header: `include/linux/rwsem.h`. The kernel crate has no such type; this one is limited to
-//! what the container needs.
+//! In the kernel crate: `kernel::sync` has no reader/writer semaphore. It would get this type, with
+//! the variants of `read()` and `write()` that can fail (`_killable`, `trylock`).
+//!
+//! C header: `include/linux/rwsem.h`.
 
 use core::{
     cell::UnsafeCell,
@@ -39,14 +41,16 @@ unsafe impl<T: Send> Send for RwSem<T> {}
 unsafe impl<T: Send + Sync> Sync for RwSem<T> {}
 
 impl<T> RwSem<T> {
-    /// Initialises the lock in place. `name` and `key` identify it to lockdep.
+    /// Creates an initialiser for the lock. `name` and `key` identify its class to lockdep.
+    #[doc(alias = "init_rwsem")]
     pub(crate) fn new(
         value: T,
         name: &'static CStr,
         key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
-            // SAFETY: The slot is valid for writing, and both the name and the key are static.
+            // SAFETY: `ffi_init` passes a slot that is valid for writing. Name and key are static,
+            // as the type of the arguments says.
             sem <- Opaque::ffi_init(|slot| unsafe {
                 bindings::__init_rwsem(slot, name.as_char_ptr(), key.as_ptr())
             }),
@@ -54,9 +58,10 @@ impl<T> RwSem<T> {
         })
     }
 
-    /// Waits for a share of the lock.
+    /// Acquires the lock for reading. Sleeps while a writer holds it.
+    #[doc(alias = "down_read")]
     pub(crate) fn read(&self) -> ReadGuard<'_, T> {
-        // SAFETY: The semaphore was initialised by `new`.
+        // SAFETY: The semaphore was initialised by `new`, the only constructor.
         unsafe { bindings::down_read(self.sem.get()) };
         ReadGuard {
             lock: self,
@@ -64,9 +69,10 @@ impl<T> RwSem<T> {
         }
     }
 
-    /// Waits for the whole lock.
+    /// Acquires the lock for writing. Sleeps while anybody else holds it.
+    #[doc(alias = "down_write")]
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
-        // SAFETY: The semaphore was initialised by `new`.
+        // SAFETY: The semaphore was initialised by `new`, the only constructor.
         unsafe { bindings::down_write(self.sem.get()) };
         WriteGuard {
             lock: self,
@@ -75,7 +81,7 @@ impl<T> RwSem<T> {
     }
 }
 
-/// A share of the lock; dropping it gives it back.
+/// The lock held for reading. Dropping the guard releases the lock.
 pub(crate) struct ReadGuard<'a, T> {
     lock: &'a RwSem<T>,
     _not_send: NotThreadSafe,
@@ -85,19 +91,19 @@ impl<T> Deref for ReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: The guard holds a share of the lock, so there is no writer.
+        // SAFETY: The guard holds the lock for reading, so there is no writer.
         unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T> Drop for ReadGuard<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: The guard holds a share of the lock and is not sent to another task.
+        // SAFETY: The guard holds the lock for reading. It cannot be sent to another task.
         unsafe { bindings::up_read(self.lock.sem.get()) };
     }
 }
 
-/// The whole lock; dropping it gives it back.
+/// The lock held for writing. Dropping the guard releases the lock.
 pub(crate) struct WriteGuard<'a, T> {
     lock: &'a RwSem<T>,
     _not_send: NotThreadSafe,
@@ -107,21 +113,21 @@ impl<T> Deref for WriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: The guard holds the lock alone.
+        // SAFETY: The guard holds the lock for writing, so nobody else uses the value.
         unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: The guard holds the lock alone.
+        // SAFETY: The guard holds the lock for writing, so nobody else uses the value.
         unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: The guard holds the lock and is not sent to another task.
+        // SAFETY: The guard holds the lock for writing. It cannot be sent to another task.
         unsafe { bindings::up_write(self.lock.sem.get()) };
     }
 }

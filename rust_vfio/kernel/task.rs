@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be asked of the calling task, and the taint of the kernel.
+//! Capabilities, name and process ID of the calling task, and the taint of the kernel.
 //!
 //! In the kernel crate: `kernel::task::Task` would get `comm()`; `kernel::cred` would get
 //! `capable()`; `kernel::panic` would get `add_taint()`.
@@ -9,27 +9,31 @@
 
 use crate::bindings;
 
-/// Whether the calling task may do raw I/O (`CAP_SYS_RAWIO`), which devices without IOMMU need.
+/// Returns whether the calling task has the capability `CAP_SYS_RAWIO`.
+#[doc(alias = "capable")]
 pub(crate) fn capable_rawio() -> bool {
-    // SAFETY: A function without requirements.
+    // SAFETY: There are no safety requirements.
     unsafe { bindings::capable(bindings::CAP_SYS_RAWIO as i32) }
 }
 
-/// Marks the kernel as one whose memory a user may have been able to overwrite.
+/// Taints the kernel with `TAINT_USER`: user space may have been able to overwrite kernel memory.
+/// Lockdep stays on.
+#[doc(alias = "add_taint")]
 pub(crate) fn taint_user() {
-    // SAFETY: A function without requirements.
+    // SAFETY: There are no safety requirements.
     unsafe { bindings::add_taint(bindings::TAINT_USER, bindings::lockdep_ok_LOCKDEP_STILL_OK) };
 }
 
-/// The name of the calling task, as in `/proc/<pid>/comm`.
+/// The name of a task, as in `/proc/<pid>/comm`.
 pub(crate) struct Comm([u8; bindings::TASK_COMM_LEN as usize]);
 
 impl Comm {
-    /// The name of the caller.
+    /// Returns the name of the calling task.
     pub(crate) fn current() -> Self {
         let mut comm = [0; bindings::TASK_COMM_LEN as usize];
         let task = kernel::task::Task::current_raw();
-        // SAFETY: The calling task is valid, and the buffer as long as the function is told.
+        // SAFETY: The calling task is valid, and the buffer has the length that the prototype of
+        // the function says.
         unsafe { bindings::vfio_rs_task_comm(task, comm.as_mut_ptr()) };
         Self(comm)
     }
@@ -42,7 +46,7 @@ impl kernel::fmt::Display for Comm {
     }
 }
 
-/// The process ID of the calling task, in the initial namespace.
+/// Returns the process ID of the calling task in the initial PID namespace.
 pub(crate) fn current_pid() -> i32 {
     kernel::current!().pid()
 }

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Structures that cross the border to user space.
+//! Copies between the kernel and the memory of the calling process: structures, their prefixes,
+//! strings.
 //!
-//! Every VFIO structure starts with `argsz`, the number of bytes the caller set aside. A kernel
-//! reads only as much as the oldest layout had, and checks the rest against `argsz` itself, so
-//! the primitives here copy *prefixes*: what was not copied is zero.
+//! The structures of an ioctl grow from one kernel version to the next, and callers say how many
+//! bytes they have. So a *prefix* of a structure can be read or written; the part of a value that
+//! was not read is zero.
+//!
+//! In the kernel crate: `kernel::uaccess` reads and writes whole values. Its readers and writers
+//! would get prefixes, `copy_struct_from_user()` and `strndup_user()`.
+//!
+//! C header: `include/linux/uaccess.h`.
 
 use core::{
     mem::{
@@ -20,15 +26,14 @@ use kernel::prelude::*;
 
 use crate::bindings;
 
-/// A structure of the user ABI.
+/// A type that can be copied from and to user memory byte by byte.
 ///
 /// # Safety
 ///
-/// The type must be valid for every bit pattern and have no padding that is not a named field:
-/// values are filled from and copied to user memory byte by byte.
+/// The type must be valid for every bit pattern, and must have no padding.
 pub(crate) unsafe trait UapiStruct: Sized {}
 
-// SAFETY: Integers have neither invalid bit patterns nor padding.
+// SAFETY: Integers have neither invalid bit patterns nor padding; the same holds below.
 unsafe impl UapiStruct for u8 {}
 // SAFETY: As above.
 unsafe impl UapiStruct for i32 {}
@@ -37,33 +42,36 @@ unsafe impl UapiStruct for u32 {}
 // SAFETY: As above.
 unsafe impl UapiStruct for u64 {}
 
-/// An address in the memory of the calling process: what an ioctl was given as its argument.
+/// A virtual address in the memory of the calling process, such as the argument of an ioctl. It
+/// need not be valid.
 #[derive(Clone, Copy)]
 pub(crate) struct UserAddr(usize);
 
 impl UserAddr {
-    /// The address `addr`, which need not be valid: using it then fails with `EFAULT`.
+    /// Returns the address `addr`. If it is not valid, using it fails with `EFAULT`.
     pub(crate) const fn new(addr: usize) -> Self {
         Self(addr)
     }
 
-    /// The address `bytes` further on.
+    /// Returns the address `bytes` bytes further on, modulo the size of the address space.
     pub(crate) const fn offset(self, bytes: usize) -> Self {
         Self(self.0.wrapping_add(bytes))
     }
 
-    /// The plain value, for drivers that get the argument as it is.
+    /// Returns the address as a number.
     pub(crate) const fn get(self) -> usize {
         self.0
     }
 
-    /// The address as the C API wants it.
+    /// Returns the address as a pointer, for a C function.
     pub(crate) const fn as_mut_ptr(self) -> *mut kernel::ffi::c_char {
         core::ptr::without_provenance_mut(self.0)
     }
 
-    /// Reads `len` bytes to `to`. The kernel's `UserSlice` does the same with more steps, which
-    /// count in requests that do little else.
+    /// Copies `len` bytes from user memory to `to`. May sleep.
+    ///
+    /// `kernel::uaccess::UserSlice` does the same in more steps, which are measurable in requests
+    /// that do little else.
     ///
     /// # Errors
     ///
@@ -71,17 +79,19 @@ impl UserAddr {
     ///
     /// # Safety
     ///
-    /// `to` must be valid for writing so many bytes.
+    /// `to` must be valid for writing `len` bytes.
+    #[doc(alias = "copy_from_user")]
     pub(crate) unsafe fn copy_to(self, to: *mut u8, len: usize) -> Result {
         let from = core::ptr::without_provenance(self.0);
-        // SAFETY: By the contract of this function; the function checks the user address.
+        // SAFETY: By the safety requirements of this function `to` is valid for writing. The C
+        // function checks the user address.
         match unsafe { bindings::copy_from_user(to.cast(), from, len) } {
             0 => Ok(()),
             _ => Err(EFAULT),
         }
     }
 
-    /// Reads a whole `T`.
+    /// Reads a whole `T`. May sleep.
     ///
     /// # Errors
     ///
@@ -90,7 +100,8 @@ impl UserAddr {
         self.read_prefix(size_of::<T>())
     }
 
-    /// Reads the first `len` bytes of a `T`, at most all of it; the rest is zero.
+    /// Reads the first `len` bytes of a `T`, or all of it if `len` is larger; the rest is zero. May
+    /// sleep.
     ///
     /// # Errors
     ///
@@ -105,19 +116,22 @@ impl UserAddr {
         Ok(unsafe { value.assume_init() })
     }
 
-    /// Reads a `T` that may have grown since the caller was built, or since this was: what the
-    /// caller lacks of it is zero, and what the caller has behind it must be zero.
+    /// Reads a `T` of which the caller has `len` bytes: fewer if it was built for an older kernel,
+    /// more if for a newer one. Missing bytes are zero, and bytes behind the `T` must be zero. May
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if any byte cannot be read, `E2BIG` if one behind the `T` is not zero.
+    /// - `EFAULT` if a byte behind the `T` cannot be read.
+    /// - `E2BIG` if a byte behind the `T` is not zero.
+    /// - `EFAULT` if a byte of the `T` cannot be read.
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     #[doc(alias = "copy_struct_from_user")]
     pub(crate) fn read_extensible<T: UapiStruct>(self, len: usize) -> Result<T> {
         let behind = len.saturating_sub(size_of::<T>());
         if behind > 0 {
             let behind_addr = self.offset(size_of::<T>()).as_mut_ptr();
-            // SAFETY: The function checks the addresses.
+            // SAFETY: There are no safety requirements: the function checks the user addresses.
             match unsafe { bindings::check_zeroed_user(behind_addr.cast(), behind) } {
                 0 => return Err(E2BIG),
                 ret => to_result(ret)?,
@@ -126,7 +140,7 @@ impl UserAddr {
         self.read_prefix(len)
     }
 
-    /// Writes a whole `T`.
+    /// Writes a whole `T`. May sleep.
     ///
     /// # Errors
     ///
@@ -135,27 +149,29 @@ impl UserAddr {
         self.write_prefix(value, size_of::<T>())
     }
 
-    /// Writes the first `len` bytes of `value`, at most all of it.
+    /// Writes the first `len` bytes of `value`, or all of it if `len` is larger. May sleep.
     ///
     /// # Errors
     ///
     /// `EFAULT` if any byte cannot be written.
     pub(crate) fn write_prefix<T: UapiStruct>(self, value: &T, len: usize) -> Result {
         let len = len.min(size_of::<T>());
-        // SAFETY: `value` is `size_of::<T>()` initialised bytes (a `UapiStruct` has no padding
-        // that is not a field) and `len` is not more than that.
+        // SAFETY: `value` is `size_of::<T>()` bytes long, all of them initialised, since a
+        // `UapiStruct` has no padding; and `len` is not more than that.
         let bytes = unsafe { slice::from_raw_parts((&raw const *value).cast::<u8>(), len) };
         self.write_bytes(bytes)
     }
 
-    /// Writes `bytes`.
+    /// Copies `bytes` to user memory. May sleep.
     ///
     /// # Errors
     ///
     /// `EFAULT` if any byte cannot be written.
+    #[doc(alias = "copy_to_user")]
     pub(crate) fn write_bytes(self, bytes: &[u8]) -> Result {
         let to = core::ptr::without_provenance_mut(self.0);
-        // SAFETY: The bytes are valid for reading; the function checks the user address.
+        // SAFETY: The bytes are valid for reading, being a slice. The C function checks the user
+        // address.
         match unsafe { bindings::copy_to_user(to, bytes.as_ptr().cast(), bytes.len()) } {
             0 => Ok(()),
             _ => Err(EFAULT),
@@ -163,23 +179,30 @@ impl UserAddr {
     }
 }
 
-/// A string that user space passed to an ioctl. Dropping it frees the copy.
+/// A copy of a NUL-terminated string of user space. Dropping it frees the copy.
+///
+/// # Invariants
+///
+/// The pointer was returned by `strndup_user()`, and this value owns the memory.
 pub(crate) struct UserString(*mut kernel::ffi::c_char);
 
 impl UserString {
-    /// Copies a string of less than a page.
+    /// Copies the string at `addr`. May sleep.
     ///
     /// # Errors
     ///
-    /// `EFAULT`, `EINVAL` if the string is too long, `ENOMEM`.
+    /// - `EFAULT` if a byte of the string cannot be read.
+    /// - `EINVAL` if the string with its NUL is longer than a page.
+    /// - `ENOMEM`.
+    #[doc(alias = "strndup_user")]
     pub(crate) fn read(addr: UserAddr) -> Result<Self> {
-        // SAFETY: The function checks the address.
+        // SAFETY: There are no safety requirements: the function checks the user address.
         let copy =
             unsafe { bindings::strndup_user(addr.as_mut_ptr(), kernel::page::PAGE_SIZE as isize) };
         Ok(Self(kernel::error::from_err_ptr(copy)?))
     }
 
-    /// Returns the NUL-terminated copy.
+    /// Returns the NUL-terminated copy, for a C function.
     pub(crate) fn as_mut_ptr(&self) -> *mut kernel::ffi::c_char {
         self.0
     }
@@ -187,7 +210,7 @@ impl UserString {
 
 impl Drop for UserString {
     fn drop(&mut self) {
-        // SAFETY: The copy was allocated by `strndup_user`.
+        // SAFETY: By the type invariants this value owns the memory, which came from `kmalloc()`.
         unsafe { bindings::kfree(self.0.cast()) };
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work queues of this module.
+//! Work queues that the module allocates for itself. They have locks of their own.
 //!
-//! In the kernel crate: `kernel::workqueue` knows the queues of the system, and would get
-//! `alloc_ordered_workqueue()`.
+//! In the kernel crate: `kernel::workqueue` has the queues of the system. It would get an owned
+//! queue (`alloc_ordered_workqueue()`) with `flush()`.
 //!
 //! C header: `include/linux/workqueue.h`.
 
@@ -13,15 +13,15 @@ use kernel::prelude::*;
 
 use crate::bindings;
 
-/// A work queue that somebody else owns.
+/// A borrowed work queue.
 ///
 /// # Invariants
 ///
-/// The queue exists for as long as values of this type are used.
+/// The queue is not destroyed as long as a value of this type is used.
 #[derive(Clone, Copy)]
 pub(crate) struct Queue(NonNull<bindings::workqueue_struct>);
 
-// SAFETY: Queues have locks of their own.
+// SAFETY: The C functions that are called here may be called by any thread; they lock the queue.
 unsafe impl Send for Queue {}
 // SAFETY: As above.
 unsafe impl Sync for Queue {}
@@ -31,49 +31,55 @@ impl Queue {
     ///
     /// # Safety
     ///
-    /// The work item must be initialised, and stay valid until it has run.
+    /// `work` must point to an initialised work item that stays valid until it has run.
+    #[doc(alias = "queue_work")]
     pub(crate) unsafe fn queue(self, work: *mut bindings::work_struct) {
         let cpu = bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32;
-        // SAFETY: By the type invariants and the safety requirements.
+        // SAFETY: The queue exists by the type invariants. The work item is initialised, and valid
+        // for long enough, by the safety requirements of this function.
         unsafe { bindings::queue_work_on(cpu, self.0.as_ptr(), work) };
     }
 
-    /// Waits for everything that has been queued so far. Sleeps.
+    /// Waits until all items that are queued now have run. Sleeps.
+    #[doc(alias = "flush_workqueue")]
     pub(crate) fn flush(self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the queue exists.
         unsafe { bindings::__flush_workqueue(self.0.as_ptr()) };
     }
 }
 
-/// A queue that takes one item after the other. Dropping this runs what is left and destroys it.
+/// An owned queue that runs one item at a time, in order. Dropping it waits for the items that are
+/// queued and destroys the queue.
 pub(crate) struct CleanupQueue(Queue);
 
 impl CleanupQueue {
-    /// Makes the queue.
+    /// Allocates the queue. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
+    #[doc(alias = "create_singlethread_workqueue")]
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: A function without requirements.
+        // SAFETY: There are no safety requirements.
         let queue = unsafe { bindings::vfio_rs_alloc_cleanup_queue() };
         Ok(Self(Queue(NonNull::new(queue).ok_or(ENOMEM)?)))
     }
 
-    /// Returns the queue.
+    /// Borrows the queue.
     ///
     /// # Safety
     ///
-    /// The result must not be used when `self` is gone.
+    /// The caller must not use the result after `self` is dropped.
     pub(crate) unsafe fn handle(&self) -> Queue {
-        // INVARIANT: By the safety requirements.
+        // INVARIANT: By the safety requirements of this function.
         self.0
     }
 }
 
 impl Drop for CleanupQueue {
     fn drop(&mut self) {
-        // SAFETY: `new` made the queue.
+        // SAFETY: `new` allocated the queue, and by the type invariants of `Queue` nobody uses it
+        // any more.
         unsafe { bindings::destroy_workqueue(self.0 .0.as_ptr()) };
     }
 }

@@ -30,8 +30,8 @@ use crate::{
 };
 
 impl Device {
-    /// Makes the device visible in sysfs. With `cdev`, which says where its device number comes from
-    /// and what its files do, it also gets a device node in `/dev`.
+    /// Makes the device visible in sysfs. With `cdev`, which says where its device number comes
+    /// from and what its files do, it also gets a device node in `/dev`.
     ///
     /// Called once for each registration. The files of the table find the device by
     /// [`Device::of_cdev`].
@@ -71,8 +71,9 @@ impl Device {
     pub(crate) unsafe fn of_cdev(inode: &Inode) -> &Device {
         let cdev = inode.cdev();
         let offset = offset_of!(bindings::vfio_device, cdev);
-        // SAFETY: By the contract of this function the cdev is a member of a device, which the
-        // character device's core keeps during the open call, and `inode` does not outlive that.
+        // SAFETY: By the safety requirements of this function the cdev is a member of a device,
+        // which the character device's core keeps during the open call, and `inode` does not
+        // outlive that.
         unsafe { Device::from_raw(cdev.byte_sub(offset).cast()) }
     }
 }

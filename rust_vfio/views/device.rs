@@ -2,15 +2,15 @@
 
 //! A view of `struct vfio_device`.
 //!
-//! The structure belongs to C: drivers embed it at offset 0 of their own, the core allocates and
-//! frees it, and both sides read and write its members. So there is never a Rust reference to the
-//! C object itself, only [`Device`], which projects single members.
+//! The structure belongs to C: drivers embed it at offset 0 of their own structure, the core
+//! allocates and frees it, and both sides read and write its members. So there is never a Rust
+//! reference to the C object itself, only to [`Device`], which accesses single members.
 //!
-//! Which lock protects what: `open_count`, `kvm` and `put_kvm` belong to the lock of the device
-//! set and are reached through [`OpenState`], which holds it. The other members are set before the
-//! device is registered, or are counters of their own.
+//! Locks: `open_count`, `cdev_opened`, `kvm`, `put_kvm` and the members of iommufd are protected by
+//! the lock of the device set. The first two are written through [`OpenState`], which holds it. The
+//! other members are set before the device is registered, or are atomic.
 //!
-//! C header: `include/linux/vfio.h`.
+//! C header: `include/linux/vfio.h`; contract section 4.11.
 
 use core::{
     mem::{
@@ -40,63 +40,68 @@ use crate::{
     kernel::chardev::ClassHandle, //
 };
 
-/// A VFIO device, as the core, the drivers and this module share it.
+/// A VFIO device (`struct vfio_device`), which the core and its driver share.
 #[repr(transparent)]
 pub(crate) struct Device(Opaque<bindings::vfio_device>);
 
-// SAFETY: Every member is immutable while shared, atomic, or protected by a lock.
+// SAFETY: Every member that is accessed is immutable while shared, atomic, or protected by a lock.
 unsafe impl Send for Device {}
 // SAFETY: As above.
 unsafe impl Sync for Device {}
 
 impl Device {
-    /// A view of the C object.
+    /// Returns the C object as a device.
     ///
     /// # Safety
     ///
-    /// `ptr` must come from `_vfio_alloc_device()` and stay valid for `'a`.
+    /// `ptr` must come from `_vfio_alloc_device()`, and the device must stay valid for `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::vfio_device) -> &'a Self {
-        // SAFETY: By the contract of this function; the type is transparent.
+        // SAFETY: By the safety requirements of this function; the type is transparent.
         unsafe { &*ptr.cast() }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::vfio_device {
         self.0.get()
     }
 
-    /// The device of the bus: the PCI function, the mdev.
+    /// Returns the device on the bus that the VFIO device stands for: the PCI function, the mdev.
     pub(crate) fn bus_device(&self) -> &device::Device {
-        // SAFETY: `dev` is set when the object is allocated and outlives it: the driver that owns
-        // the object is bound to it.
+        // SAFETY: `dev` is set when the object is allocated and never changes. It outlives the
+        // object, by the safety requirements of `Blueprint::new`.
         unsafe { device::Device::from_raw((*self.as_raw()).dev) }
     }
 
-    /// The device of the bus, for the C API.
+    /// Returns the device on the bus as a C object.
     pub(crate) fn bus_device_raw(&self) -> *mut bindings::device {
-        // SAFETY: `dev` is never written after the object is allocated.
+        // SAFETY: The object is valid, being a reference, and `dev` is not written after it was
+        // allocated.
         unsafe { (*self.as_raw()).dev }
     }
 
-    /// The device's own `struct device`, child of the one of the bus.
+    /// Returns the `struct device` that is part of the VFIO device. Its parent is the device on the
+    /// bus.
     pub(crate) fn own_device(&self) -> *mut bindings::device {
-        // SAFETY: Projects a member; the object is valid.
+        // SAFETY: The object is valid, being a reference; nothing is read.
         unsafe { &raw mut (*self.as_raw()).device }
     }
 
-    /// The number that names the device: `vfio<index>`.
+    /// Returns the index of the device, which is part of its name (`vfio<index>`).
     pub(crate) fn index(&self) -> u32 {
-        // SAFETY: `index` is never written after the object is allocated.
+        // SAFETY: The object is valid, being a reference, and `index` is written only by
+        // `Allocated::set_index`, before the object is shared.
         unsafe { (*self.as_raw()).index }
     }
 
-    /// Names the device: `prefix` followed by its index.
+    /// Sets the name of the device to `prefix` followed by its index. Called before the device is
+    /// published. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn set_name(&self, prefix: &CStr) -> Result {
-        // SAFETY: The device is initialised; the format takes a string and an unsigned.
+        // SAFETY: `Allocated::into_counted` initialised the device. The format takes a string and
+        // an unsigned int.
         to_result(unsafe {
             bindings::dev_set_name(
                 self.own_device(),
@@ -107,21 +112,30 @@ impl Device {
         })
     }
 
-    /// Makes the device visible in `/sys`.
+    /// Adds the device to sysfs. Called once for each registration, after [`Device::set_name`].
+    /// Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`.
+    /// - `EEXIST` if there is a device of this name, or any other errno of sysfs.
     #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
+    #[doc(alias = "vfio_device_add")]
     pub(crate) fn publish(&self) -> Result {
-        // SAFETY: The device is initialised and named.
+        // SAFETY: `Allocated::into_counted` initialised the device, and the caller has named it.
         to_result(unsafe { bindings::device_add(self.own_device()) })
     }
 
-    /// Takes the device out of `/sys`.
+    /// Removes the device from sysfs; undoes [`Device::publish`]. Sleeps.
     #[cfg(not(CONFIG_VFIO_DEVICE_CDEV))]
+    #[doc(alias = "vfio_device_del")]
     pub(crate) fn unpublish(&self) {
-        // SAFETY: The device was published.
+        // SAFETY: The only caller unregisters a device, which was published when it was registered.
         unsafe { bindings::device_del(self.own_device()) };
     }
 
-    /// Whether the IOMMU in front of the device has the capability.
+    /// Returns whether the IOMMU in front of the device has the capability `cap`.
+    #[doc(alias = "device_iommu_capable")]
     pub(crate) fn iommu_capable(&self, cap: IommuCap) -> bool {
         let cap = match cap {
             IommuCap::CacheCoherency => bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY,
@@ -129,49 +143,55 @@ impl Device {
                 bindings::iommu_cap_IOMMU_CAP_ENFORCE_CACHE_COHERENCY
             }
         };
-        // SAFETY: The device of the bus is valid.
+        // SAFETY: The device on the bus outlives the VFIO device (see `bus_device`).
         unsafe { bindings::device_iommu_capable(self.bus_device_raw(), cap) }
     }
 
-    /// Whether an IOMMU driver looks after the device.
+    /// Returns whether the device on the bus has an IOMMU.
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     pub(crate) fn has_iommu(&self) -> bool {
-        // SAFETY: The device of the bus is valid and has been probed, which is when the member is
-        // set.
+        // SAFETY: The device on the bus outlives the VFIO device (see `bus_device`). Its member
+        // `iommu` is set before a driver is bound to it.
         unsafe { !(*self.bus_device_raw()).iommu.is_null() }
     }
 
-    /// Marks the device as one without IOMMU. Called before the device is registered.
+    /// Marks the device as one without IOMMU (`vfio_device.noiommu`). Called before the device is
+    /// published.
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     pub(crate) fn mark_noiommu(&self) {
         // SAFETY: Nobody else sees the device yet, so the other bits of the byte do not change.
         unsafe { bindings::vfio_device::set_noiommu_raw(self.as_raw(), 1) };
     }
 
-    /// Whether [`Device::mark_noiommu`] was called.
+    /// Returns whether [`Device::mark_noiommu`] was called.
     pub(crate) fn is_marked_noiommu(&self) -> bool {
-        // SAFETY: The bit is written before the device is registered only.
+        // SAFETY: The object is valid, being a reference, and the bit is not written any more when
+        // the device is published.
         unsafe { bindings::vfio_device::noiommu_raw(self.as_raw()) != 0 }
     }
 
-    /// The pointer that `vfio_device.group` holds. Its type is the group layer's business.
+    /// Returns the pointer `vfio_device.group`, which the group layer sets and interprets.
     #[cfg(CONFIG_VFIO_GROUP)]
     pub(crate) fn group_ptr(&self) -> *mut bindings::vfio_group {
-        // SAFETY: An aligned word; volatile because drivers may ask about a device that is just
-        // being unregistered.
+        // SAFETY: The object is valid, being a reference, and the member is an aligned word. The
+        // read is volatile because a driver may ask for the group while the device is unregistered.
         unsafe { (&raw const (*self.as_raw()).group).read_volatile() }
     }
 
-    /// Sets `vfio_device.group`. Called while the device is registered or unregistered.
+    /// Sets the pointer `vfio_device.group`. Called only while the device is being registered or
+    /// unregistered.
     #[cfg(CONFIG_VFIO_GROUP)]
     pub(crate) fn set_group_ptr(&self, group: *mut bindings::vfio_group) {
-        // SAFETY: An aligned word, and nobody else writes it.
+        // SAFETY: The object is valid, being a reference, and the member is an aligned word. A
+        // driver does not register and unregister a device at the same time, so there is one writer.
         unsafe { (&raw mut (*self.as_raw()).group).write_volatile(group) };
     }
 
-    /// Prints the path of the bus device below `/sys` to `m`, or nothing if memory is short.
+    /// Prints the path in sysfs of the device on the bus to `m`, or nothing if there is no memory
+    /// for it. Sleeps.
+    #[doc(alias = "vfio_device_show_fdinfo")]
     pub(crate) fn print_sysfs_path(&self, m: &SeqFile) {
-        // SAFETY: The device of the bus is valid.
+        // SAFETY: The device on the bus outlives the VFIO device (see `bus_device`).
         let path = unsafe {
             let kobj = &raw const (*self.bus_device_raw()).kobj;
             bindings::kobject_get_path(kobj, bindings::GFP_KERNEL)
@@ -179,24 +199,26 @@ impl Device {
         if path.is_null() {
             return;
         }
-        // SAFETY: The path is a NUL-terminated string, and this function's own.
+        // SAFETY: The function returned a NUL-terminated string, which nobody else uses.
         let text = unsafe { CStr::from_char_ptr(path) };
         seq_print!(m, "vfio-device-syspath: /sys{}\n", text);
-        // SAFETY: The path was allocated with `kmalloc` and is not used any more.
+        // SAFETY: The path was allocated with `kmalloc()`, and is not used any more.
         unsafe { bindings::kfree(path.cast()) };
     }
 
-    /// How many files share the open session, for a glance without the set's lock.
+    /// Returns `vfio_device.open_count`, the number of files that have the device open, as it is at
+    /// some time during the call. The lock of the set need not be held.
     pub(crate) fn peek_open_count(&self) -> u32 {
-        // SAFETY: An aligned word; the volatile read keeps the compiler from assuming that nobody
-        // else writes it.
+        // SAFETY: The object is valid, being a reference, and the member is an aligned word. The
+        // read is volatile because another task may write it.
         unsafe { (&raw const (*self.as_raw()).open_count).read_volatile() }
     }
 
-    /// Locks the device set and gives access to what its lock protects.
+    /// Locks the device set and returns access to the members that its lock protects. The device
+    /// must be registered. Sleeps.
     pub(crate) fn lock_set(&self) -> OpenState<'_> {
-        // SAFETY: A registered device is in a set until it is freed; the lock was initialised when
-        // the set was made. A `Lock<()>` is laid out like the C mutex.
+        // SAFETY: A registered device is in a set until it is freed, and the lock was initialised
+        // when the set was created. A `Lock<(), MutexBackend>` has the layout of the C mutex.
         let lock = unsafe {
             Lock::<(), MutexBackend>::from_raw(&raw mut (*(*self.as_raw()).dev_set).lock)
         };
@@ -207,27 +229,31 @@ impl Device {
     }
 }
 
-/// What happens at the end of a device's life.
+/// What the core does at the end of a device's life.
 pub(crate) trait Lifecycle {
-    /// The last reference is gone; the device must be freed.
+    /// Frees `device`, to which the last reference was dropped. May sleep.
     fn release(device: &Device);
 }
 
+/// Passes the end of a device's life on to `L`.
+///
 /// # Safety
 ///
-/// Called by the driver core when the last reference to the own device of a VFIO device is gone.
+/// Must be called by the driver core when the last reference to `own`, the `struct device` in a
+/// VFIO device, is dropped.
 unsafe extern "C" fn release<L: Lifecycle>(own: *mut bindings::device) {
     let device = own.wrapping_byte_sub(offset_of!(bindings::vfio_device, device));
-    // SAFETY: `own` is a member of a device, which is valid until it is freed.
+    // SAFETY: By the safety requirements of this function `own` is part of a device, which is valid
+    // until `L` frees it.
     L::release(unsafe { Device::from_raw(device.cast()) });
 }
 
-/// What a driver asks for when it allocates a device: the size of its structure, which begins with
-/// the device, the device of the bus, and its callbacks.
+/// The arguments with which a driver allocates a device: the size in bytes of its structure, which
+/// begins with the device, the device on the bus, and the table of callbacks.
 ///
 /// # Invariants
 ///
-/// Both pointers are valid as long as the device.
+/// Both pointers are valid as long as any device that is allocated with them.
 pub(crate) struct Blueprint {
     size: usize,
     dev: *mut bindings::device,
@@ -235,33 +261,34 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    /// A request for a device.
+    /// Creates the value from the arguments of the driver.
     ///
     /// # Safety
     ///
-    /// `dev` and `ops` must be valid as long as the device.
+    /// `dev` and `ops` must be valid as long as any device that is allocated with them.
     pub(crate) unsafe fn new(
         size: usize,
         dev: *mut bindings::device,
         ops: *const bindings::vfio_device_ops,
     ) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self { size, dev, ops }
     }
 
-    /// Allocates the zeroed structure.
+    /// Allocates the driver's structure, which is zeroed but for the first members. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` (and a warning) if the structure is too small to begin with a device.
+    /// - `EINVAL` (and a warning) if the structure is too small to begin with a device.
+    /// - `ENOMEM`.
     pub(crate) fn allocate(&self) -> Result<Allocated> {
         if kernel::warn_on!(self.size < size_of::<bindings::vfio_device>()) {
             return Err(EINVAL);
         }
-        // SAFETY: A function without requirements.
+        // SAFETY: There are no safety requirements.
         let object = unsafe { bindings::vfio_rs_kvzalloc(self.size) };
         let object = NonNull::new(object.cast::<bindings::vfio_device>()).ok_or(ENOMEM)?;
-        // SAFETY: The object is new, zeroed and large enough.
+        // SAFETY: The object is new and zeroed, and was checked to be large enough for a device.
         unsafe {
             let object = object.as_ptr();
             (*object).dev = self.dev;
@@ -272,33 +299,41 @@ impl Blueprint {
     }
 }
 
-/// A device, as C drivers want it.
+/// A pointer to a device, for C drivers.
 pub(crate) type RawDevice = *mut bindings::vfio_device;
 
-/// The memory of a device that nobody refers to. Dropping it frees it.
+/// The memory of a device to which there is no reference. Dropping it frees the memory.
+///
+/// # Invariants
+///
+/// The memory came from `kvzalloc()` and begins with a device. This value owns it.
 pub(crate) struct Allocated(NonNull<Device>);
 
 impl Allocated {
-    /// The memory of a device of which the last reference is gone.
+    /// Takes back the memory of a device to which the last reference was dropped.
     ///
     /// # Safety
     ///
-    /// Nobody may use `device` any more, except through the result.
+    /// Nobody may use `device` any more, except through the result, and the memory must be taken
+    /// back only once.
     pub(crate) unsafe fn reclaim(device: &Device) -> Self {
+        // INVARIANT: `Device` values come from `Blueprint::allocate` only. For the rest see the
+        // safety requirements of this function.
         Self(device.into())
     }
 
-    /// Sets the number that names the device.
+    /// Sets the index of the device.
     pub(crate) fn set_index(&mut self, index: u32) {
-        // SAFETY: The memory is this value's.
+        // SAFETY: By the type invariants this value owns the memory, so nobody else reads it.
         unsafe { (*self.as_raw()).index = index };
     }
 
-    /// Gives the memory to the reference count of the device's own `struct device`. `L::release`
-    /// is called when the last reference is gone.
+    /// Initialises the `struct device` in the device, which counts references from now on. Returns
+    /// the device with one reference. `L::release` is called when the last reference is dropped.
     pub(crate) fn into_counted<L: Lifecycle>(self, class: ClassHandle) -> RawDevice {
         let dev = self.own_device();
-        // SAFETY: The object is new and zeroed, and nobody else sees it.
+        // SAFETY: By the type invariants this value owns the memory. The `struct device` is zeroed
+        // still, as `device_initialize()` requires: nobody else has written it.
         unsafe {
             bindings::device_initialize(dev);
             (*dev).release = Some(release::<L>);
@@ -315,84 +350,93 @@ impl core::ops::Deref for Allocated {
     type Target = Device;
 
     fn deref(&self) -> &Device {
-        // SAFETY: The memory is this value's.
+        // SAFETY: By the type invariants the memory is a device, and is valid as long as `self`.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl Drop for Allocated {
     fn drop(&mut self) {
-        // SAFETY: The memory came from `vfio_rs_kvzalloc`, and nobody uses it any more.
+        // SAFETY: By the type invariants this value owns the memory, which came from `kvzalloc()`.
         unsafe { bindings::kvfree(self.0.as_ptr().cast()) };
     }
 }
 
 /// A property of the IOMMU in front of a device.
 pub(crate) enum IommuCap {
-    /// DMA is cache coherent as far as the device asks for it.
+    /// DMA can be cache coherent (`IOMMU_CAP_CACHE_COHERENCY`).
     CacheCoherency,
-    /// DMA can be made coherent whatever the device asks for.
+    /// DMA can be made cache coherent even if the device asks for it not to be
+    /// (`IOMMU_CAP_ENFORCE_CACHE_COHERENCY`).
     EnforceCacheCoherency,
 }
 
-/// The members of a device that the lock of its set protects. The lock is held.
+/// Access to the members of a device that the lock of its set protects. The lock is held as long as
+/// this value exists.
 pub(crate) struct OpenState<'a> {
     device: &'a Device,
     _guard: Guard<'a, (), MutexBackend>,
 }
 
 impl<'a> OpenState<'a> {
-    /// The device.
+    /// Returns the device.
     pub(crate) fn device(&self) -> &'a Device {
         self.device
     }
 
-    /// How many files share the open session.
+    /// Returns the number of files that have the device open.
     pub(crate) fn open_count(&self) -> u32 {
-        // SAFETY: The lock is held.
+        // SAFETY: `self` holds the lock that protects the member.
         unsafe { (*self.device.as_raw()).open_count }
     }
 
-    /// Sets the number of files. Drivers read it, with or without the lock.
+    /// Sets the number of files that have the device open. Drivers read it with the lock or
+    /// without.
     pub(crate) fn set_open_count(&mut self, count: u32) {
-        // SAFETY: The lock is held; volatile for those who read without it.
+        // SAFETY: `self` holds the lock that protects the member. The write is volatile because
+        // others may read the member without the lock.
         unsafe { (&raw mut (*self.device.as_raw()).open_count).write_volatile(count) };
     }
 
-    /// Forgets the opt-in to the second version of the precopy information.
+    /// Clears the opt-in to version 2 of the pre-copy information. Called at the last close, when
+    /// no ioctl can set it.
     pub(crate) fn clear_precopy_info_v2(&mut self) {
-        // SAFETY: The lock is held and the device is being closed.
+        // SAFETY: The member is one byte, which nobody else accesses while the device is not open.
         unsafe { (*self.device.as_raw()).precopy_info_v2 = 0 };
     }
 }
 
-/// How often the device is in use.
+/// The registration count of the device (`vfio_device.refcount` and `vfio_device.comp`).
 ///
-/// The count starts at 0; registration sets it to 1, every file adds 1. When it drops to 0, the
-/// task that unregisters the device goes on.
+/// The count starts at 0. Registration sets it to 1, and each open file adds 1. When it drops to 0,
+/// the task that unregisters the device goes on.
 impl Device {
-    /// Starts the count at 1: the device is registered.
+    /// Sets the count to 1, so that files can be opened.
     pub(crate) fn start_registration(&self) {
-        // SAFETY: A C `refcount_t`, and the last step before the device can be found.
+        // SAFETY: The object is valid, being a reference, and the member is an atomic `refcount_t`.
         unsafe { bindings::refcount_set(&raw mut (*self.as_raw()).refcount, 1) };
     }
 
-    /// Adds 1 unless the device is not, or no longer, registered.
+    /// Adds 1 to the count unless it is 0, and returns whether it did. The count is 0 if the device
+    /// is not, or no longer, registered. Does not sleep.
+    #[doc(alias = "vfio_device_try_get_registration")]
     pub(crate) fn try_get_registration(&self) -> bool {
-        // SAFETY: A C `refcount_t`.
+        // SAFETY: The object is valid, being a reference, and the member is an atomic `refcount_t`.
         unsafe { bindings::vfio_rs_refcount_inc_not_zero(&raw mut (*self.as_raw()).refcount) }
     }
 
-    /// Takes 1 away, and wakes the task that unregisters the device when none is left. Does not
-    /// sleep.
+    /// Subtracts 1 from the count. If it drops to 0, wakes the task that unregisters the device.
+    /// Does not sleep.
     ///
     /// # Safety
     ///
-    /// The caller must own one count, and must not use the device afterwards unless it has another
-    /// reason to know that it is alive.
+    /// The caller must own one count. It must not use the device afterwards unless something else
+    /// keeps it valid.
+    #[doc(alias = "vfio_device_put_registration")]
     pub(crate) unsafe fn put_registration(&self) {
-        // SAFETY: A C `refcount_t` of which the caller owns one, and a completion that was
-        // initialised when the device was allocated.
+        // SAFETY: By the safety requirements of this function the caller owns one count, so the
+        // device is registered until the decrement, and is not freed before the task that
+        // unregisters it has seen the completion, which was initialised at allocation.
         unsafe {
             if bindings::refcount_dec_and_test(&raw mut (*self.as_raw()).refcount) {
                 bindings::complete(&raw mut (*self.as_raw()).comp);
@@ -400,27 +444,33 @@ impl Device {
         }
     }
 
-    /// Whether the count has dropped to 0; consumes the event.
+    /// Returns whether the count has dropped to 0. If so, another wait would not return. Does not
+    /// sleep.
     pub(crate) fn is_unused(&self) -> bool {
-        // SAFETY: The completion was initialised when the device was allocated.
+        // SAFETY: The completion was initialised when the device was allocated, and is valid as
+        // long as the device.
         unsafe { bindings::try_wait_for_completion(&raw mut (*self.as_raw()).comp) }
     }
 
-    /// Waits up to `jiffies` for the count to drop to 0, not minding signals.
+    /// Waits up to `jiffies` jiffies for the count to drop to 0, and returns whether it did.
+    /// Signals do not end the wait. Sleeps.
     pub(crate) fn wait_unused(&self, jiffies: usize) -> bool {
-        // SAFETY: The completion was initialised when the device was allocated.
+        // SAFETY: The completion was initialised when the device was allocated, and is valid as
+        // long as the device.
         unsafe {
             bindings::wait_for_completion_timeout(&raw mut (*self.as_raw()).comp, jiffies) != 0
         }
     }
 
-    /// As [`Device::wait_unused`], but a signal ends it.
+    /// Waits up to `jiffies` jiffies for the count to drop to 0, and returns whether it did. A
+    /// signal ends the wait. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ERESTARTSYS` after a signal.
+    /// `ERESTARTSYS` if a signal ended the wait.
     pub(crate) fn wait_unused_interruptible(&self, jiffies: usize) -> Result<bool> {
-        // SAFETY: The completion was initialised when the device was allocated.
+        // SAFETY: The completion was initialised when the device was allocated, and is valid as
+        // long as the device.
         let left = unsafe {
             bindings::wait_for_completion_interruptible_timeout(
                 &raw mut (*self.as_raw()).comp,
@@ -434,22 +484,22 @@ impl Device {
     }
 }
 
-/// One count of the registration of a device; dropping it gives the count back.
+/// One count of the registration of a device. Dropping it subtracts the count.
 ///
 /// # Invariants
 ///
-/// The device is registered, and so valid, for as long as this value lives.
+/// This value owns one count, so the device is registered and valid as long as it exists.
 pub(crate) struct Registered(NonNull<Device>);
 
-// SAFETY: `Device` may be shared between threads, and the count is atomic.
+// SAFETY: A `Device` may be shared between threads, and the count is atomic.
 unsafe impl Send for Registered {}
 // SAFETY: As above.
 unsafe impl Sync for Registered {}
 
 impl Registered {
-    /// Takes a count unless the device is not, or no longer, registered.
+    /// Takes a count, or returns none if the device is not, or no longer, registered.
     pub(crate) fn get(device: &Device) -> Option<Self> {
-        // INVARIANT: The count was taken.
+        // INVARIANT: The count was taken if the method returned true.
         device.try_get_registration().then(|| Self(device.into()))
     }
 }
@@ -458,14 +508,15 @@ impl core::ops::Deref for Registered {
     type Target = Device;
 
     fn deref(&self) -> &Device {
-        // SAFETY: By the invariant.
+        // SAFETY: By the type invariants the device is valid.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // SAFETY: By the invariant this value owns one count, and it is not used afterwards.
+        // SAFETY: By the type invariants this value owns one count. The device is not used
+        // afterwards.
         unsafe { self.0.as_ref().put_registration() };
     }
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files of open devices: anonymous inodes that share the address space of the device.
+//! The files of open devices. All files of a device have the address space of the inode of the
+//! device (`views/inode.rs`) as their `f_mapping`.
+//!
+//! Corresponds to `vfio_device_open_file()` in `drivers/vfio/group.c` and to the assignment of
+//! `f_mapping` in `drivers/vfio/device_cdev.c`; contract section 3.3.
 
 use core::ptr::NonNull;
 
@@ -26,51 +30,62 @@ use crate::{
     views::device::Registered, //
 };
 
-/// Creates the file of an open device, which `device` finds in what the file owns: an anonymous
-/// inode `[vfio-device]` with the device's address space, open for reading and writing at explicit
-/// positions only.
+/// Creates the file of an open device, which owns `this`: a file of the anonymous inode
+/// `[vfio-device]`, with the address space of the device. It is open for reading and writing, also
+/// at explicit positions (pread() and pwrite()). `device` returns the device that `this` has open.
+/// Sleeps.
 ///
 /// # Errors
 ///
-/// `ENOMEM`, `ENFILE`. `this` is released then, as if the file had been made and closed.
+/// `this` is released then, as if the file had been created and closed.
+///
+/// - `ENFILE` if the system has too many open files.
+/// - `ENOMEM`.
+#[doc(alias = "vfio_device_open_file")]
 pub(crate) fn device_file<T: FileOps<Ptr = KBox<T>>>(
     fops: &'static FopsTable<T>,
     this: KBox<T>,
     device: fn(&T) -> &Device,
 ) -> Result<ARef<File>> {
     let private = this.into_foreign();
-    // SAFETY: The table belongs to `T`, whose callbacks find a `KBox<T>` in `private_data`.
+    // SAFETY: The table is static, and its callbacks expect a `KBox<T>` in `private_data`, which
+    // `private` is.
     let file =
         match from_err_ptr(unsafe { bindings::vfio_rs_device_getfile(fops.as_ptr(), private) }) {
             Ok(file) => file,
             Err(e) => {
-                // SAFETY: No file was made, so this is still the only owner.
+                // SAFETY: No file was created, so this function still owns the box.
                 T::release(unsafe { KBox::from_foreign(private) });
                 return Err(e);
             }
         };
-    // SAFETY: `private` is a `KBox<T>`, which the new file owns and nobody has taken back.
+    // SAFETY: `private` came from a `KBox<T>`, which the new file owns. Nobody else has the file,
+    // so it is not released.
     let device = device(unsafe { KBox::<T>::borrow(private) });
-    // SAFETY: The file is new and not yet visible.
+    // SAFETY: The file is new, and nobody else has seen it. It owns `this`, which has the device
+    // open.
     unsafe { set_mapping(file, device) };
-    // SAFETY: `anon_inode_getfile_fmode()` returned a reference.
+    // SAFETY: `anon_inode_getfile_fmode()` returned a reference, which the result owns.
     Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file).cast::<File>()) })
 }
 
-/// Lets all files of a device share one address space, so that its driver can take back every
-/// mapping of the device's memory at once.
+/// Sets the address space of the file to that of the device, so that a driver can remove all
+/// mappings of the device at once.
 ///
 /// # Safety
 ///
-/// `file` must be valid and seen by nobody else yet. It must keep the device.
+/// `file` must be valid, nobody else may have seen it, and `device` must not be freed before it.
 unsafe fn set_mapping(file: *mut bindings::file, device: &Device) {
-    // SAFETY: By the safety requirements; the device's inode outlives its files.
+    // SAFETY: By the safety requirements of this function nobody else uses the file. The inode of
+    // the device is freed with the device, and so after the file.
     unsafe { (*file).f_mapping = (*(*device.as_raw()).inode).i_mapping };
 }
 
-/// Gives a file that is being opened, and owns `device`, the address space of the device.
+/// Sets the address space of a file that is being opened to that of `device`, which the file will
+/// own.
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 pub(crate) fn share_mapping(file: &OpeningFile<'_>, device: &Registered) {
-    // SAFETY: The device's inode outlives its registration, and so its files.
+    // SAFETY: The inode is freed with the device, which the file keeps registered, and so after the
+    // file.
     unsafe { file.set_mapping((*(*device.as_raw()).inode).i_mapping) };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kinds of groups, and so of devices.
+//! The kinds of groups, and so of devices (`enum vfio_group_type`; contract section 1.1).
 
 /// How the DMA of a group's devices is translated.
 #[derive(Clone, Copy, PartialEq, Eq)]

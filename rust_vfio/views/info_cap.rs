@@ -46,7 +46,7 @@ impl CapBuffer {
     /// `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::vfio_info_cap) -> &'a mut Self {
         // CAST: The type is transparent.
-        // SAFETY: By the contract of this function.
+        // SAFETY: By the safety requirements of this function.
         unsafe { &mut *ptr.cast() }
     }
 
@@ -66,7 +66,7 @@ impl CapBuffer {
         if self.0.buf.is_null() {
             return &[];
         }
-        // SAFETY: By the invariants.
+        // SAFETY: By the type invariants.
         unsafe { slice::from_raw_parts(self.0.buf.cast(), self.0.size) }
     }
 
@@ -75,7 +75,7 @@ impl CapBuffer {
         if self.0.buf.is_null() {
             return &mut [];
         }
-        // SAFETY: By the invariants; the borrow is exclusive.
+        // SAFETY: By the type invariants; the borrow is exclusive.
         unsafe { slice::from_raw_parts_mut(self.0.buf.cast(), self.0.size) }
     }
 
@@ -108,8 +108,8 @@ impl CapBuffer {
         if buf.is_null() {
             return KVec::new();
         }
-        // SAFETY: By the invariants: `size` bytes are allocated and initialised. There may be more
-        // bytes than that, but a smaller capacity is never wrong.
+        // SAFETY: By the type invariants: `size` bytes are allocated and initialised. There may be
+        // more bytes than that, but a smaller capacity is never wrong.
         unsafe { KVec::from_raw_parts(buf.cast(), size, size) }
     }
 }

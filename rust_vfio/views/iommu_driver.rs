@@ -64,12 +64,12 @@ impl IommuDriver {
     ///
     /// `ops` must be valid until it is unregistered and while its module is referenced.
     pub(crate) unsafe fn from_raw(ops: *const bindings::vfio_iommu_driver_ops) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self(ops)
     }
 
     fn ops(&self) -> &bindings::vfio_iommu_driver_ops {
-        // SAFETY: By the invariant.
+        // SAFETY: By the type invariants.
         unsafe { &*self.0 }
     }
 
@@ -80,7 +80,7 @@ impl IommuDriver {
 
     /// Keeps the backend's module, unless it is on its way out.
     pub(crate) fn pin(&self) -> Option<PinnedDriver> {
-        // SAFETY: The table is valid by the invariant, and its owner with it.
+        // SAFETY: The table is valid by the type invariants, and its owner with it.
         let module = unsafe { ModuleRef::get(self.ops().owner) }?;
         Some(PinnedDriver {
             driver: *self,

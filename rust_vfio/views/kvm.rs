@@ -2,7 +2,11 @@
 
 //! The virtual machine that an open device belongs to: `vfio_device.kvm` and `vfio_device.put_kvm`.
 //!
-//! Both members are protected by the lock of the device's set. Drivers read the first.
+//! Both members are protected by the lock of the device's set. Drivers read the first one while the
+//! device is open.
+//!
+//! Corresponds to the members that `vfio_device_get_kvm_safe()` and `vfio_device_put_kvm()` of
+//! `drivers/vfio/vfio_main.c` set and clear; contract section 9.
 
 use core::{
     mem::replace,
@@ -18,19 +22,20 @@ use crate::{
 };
 
 impl Device {
-    /// Gives the device a reference. The lock of its set is held, and it has none yet.
+    /// Stores a reference in the device, which must have none. The lock of its set must be held.
     pub(crate) fn store_kvm(&self, kvm: KvmRef) {
         let (kvm, put) = kvm.into_raw();
-        // SAFETY: The members are protected by the lock of the set.
+        // SAFETY: The caller holds the lock of the set, which protects the members.
         unsafe {
             (*self.as_raw()).put_kvm = Some(put);
             (*self.as_raw()).kvm = kvm;
         }
     }
 
-    /// Takes the reference back, if there is one. The lock of the device's set is held.
+    /// Removes the reference from the device and returns it, or none if there is none. The lock of
+    /// the device's set must be held.
     pub(crate) fn take_kvm(&self) -> Option<KvmRef> {
-        // SAFETY: The members are protected by the lock of the set.
+        // SAFETY: The caller holds the lock of the set, which protects the members.
         let (kvm, put) = unsafe {
             (
                 replace(&mut (*self.as_raw()).kvm, null_mut()),
@@ -38,7 +43,8 @@ impl Device {
             )
         };
         let kvm = NonNull::new(kvm)?;
-        // SAFETY: Only `store_kvm` sets the members, and they were cleared here.
+        // SAFETY: Only `store_kvm` sets the members, to the result of one `into_raw`, and they were
+        // cleared above.
         put.map(|put| unsafe { KvmRef::from_raw(kvm, put) })
     }
 }

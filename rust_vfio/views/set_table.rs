@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device sets: devices that are opened and closed under one lock, because a reset of one resets
-//! them all.
+//! Device sets: devices that are opened and closed under one lock, because a reset of one of them
+//! resets all.
 //!
-//! The sets are found by an opaque number that drivers choose; a device that its driver puts into
+//! A set is identified by an opaque number that drivers choose. A device that its driver puts into
 //! no set gets one of its own. This module owns the table of sets, whose lock also protects the
-//! number of devices in each. The set's own lock serialises open and close, and drivers take it
-//! themselves.
+//! number of devices in each. The lock of a set serialises open and close; drivers take it as well.
 //!
 //! Corresponds to the device-set functions of `drivers/vfio/vfio_main.c`; contract section 4.1.
 
@@ -28,13 +27,14 @@ kernel::sync::global_lock! {
     unsafe(uninit) static SETS: Mutex<KVec<DeviceSet>> = KVec::new();
 }
 
-/// The table of sets, sorted by number; dropping it frees the table.
+/// The table of sets, sorted by identifier. Dropping this frees the table.
 pub(crate) struct Sets(());
 
 impl Sets {
-    /// Makes the table usable. Called once.
+    /// Initialises the table. Called once.
     pub(crate) fn init(_: &ModuleInit) -> Self {
-        // SAFETY: Nobody else uses the module yet, so there is no device.
+        // SAFETY: The argument shows that nobody else uses the module yet, and the only caller calls
+        // this once.
         unsafe { SETS.init() };
         Self(())
     }
@@ -47,11 +47,14 @@ impl Drop for Sets {
     }
 }
 
-/// Puts the device into the set known by `id`, which is made if there is none.
+/// Adds the device, which must be in no set, to the set with the identifier `id`. Allocates the set
+/// if there is none. Sleeps.
 ///
 /// # Errors
 ///
-/// `EINVAL` (and a warning) if `id` is 0, `ENOMEM`.
+/// - `EINVAL` (and a warning) if `id` is 0.
+/// - `ENOMEM`.
+#[doc(alias = "vfio_assign_device_set")]
 pub(crate) fn join(device: &Device, id: usize) -> Result {
     if kernel::warn_on!(id == 0) {
         return Err(EINVAL);
@@ -65,14 +68,14 @@ pub(crate) fn join(device: &Device, id: usize) -> Result {
                 let set = DeviceSet::new(id)?;
                 // There is room, and `at` is not past the end.
                 if sets.insert_within_capacity(at, set).is_err() {
-                    // SAFETY: Nobody has seen the set.
+                    // SAFETY: The set is new: no device is in it, and nobody has another copy.
                     unsafe { set.free() };
                     return Err(ENOMEM);
                 }
                 set
             }
         };
-        // SAFETY: The table is locked. The count keeps the set from here on.
+        // SAFETY: `sets` is the guard of the table. The count keeps the set from here on.
         unsafe { set.get() };
         set
     };
@@ -80,7 +83,7 @@ pub(crate) fn join(device: &Device, id: usize) -> Result {
     Ok(())
 }
 
-/// Puts a device that is in no set into one of its own.
+/// Adds a device that is in no set to a set of its own. Sleeps.
 ///
 /// # Errors
 ///
@@ -92,25 +95,28 @@ pub(crate) fn join_default(device: &Device) -> Result {
     }
 }
 
-/// Takes the device out of its set, if it is in one. Called before the device is freed.
+/// Removes the device from its set, if it is in one, and frees the set with its last device. Called
+/// before the device is freed. Sleeps.
+#[doc(alias = "vfio_release_device_set")]
 pub(crate) fn leave(device: &Device) {
     let Some(set) = DeviceSet::of(device) else {
         return;
     };
     set.unlink(device);
     let mut sets = SETS.lock();
-    // SAFETY: The table is locked.
+    // SAFETY: `sets` is the guard of the table.
     if unsafe { set.put() } {
         if let Ok(at) = sets.binary_search_by_key(&set.id(), DeviceSet::id) {
             // The index is one that was just found.
             let _ = sets.remove(at);
         }
-        // SAFETY: No device is in the set and it is no longer in the table.
+        // SAFETY: No device is in the set, and it was removed from the table, so nobody can find
+        // it.
         unsafe { set.free() };
     }
 }
 
-/// How many files have a device of the set open.
+/// Returns how many times devices of the set are open, counting each file.
 ///
 /// # Safety
 ///
@@ -121,12 +127,15 @@ pub(crate) unsafe fn open_count(set: DeviceSet) -> u32 {
         total = total.wrapping_add(device.peek_open_count());
         None::<()>
     };
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { set.find(add) };
     total
 }
 
-/// The device of the set for a device of the bus, as C code wants it.
+/// Returns the VFIO device of the set whose device on the bus is at the address `bus_device`, or
+/// none.
+///
+/// The result has no reference; it is valid as long as the set's lock is held.
 ///
 /// # Safety
 ///
@@ -134,6 +143,6 @@ pub(crate) unsafe fn open_count(set: DeviceSet) -> u32 {
 pub(crate) unsafe fn find_by_bus_device(set: DeviceSet, bus_device: usize) -> Option<RawDevice> {
     let matching =
         |device: &Device| (device.bus_device_raw().addr() == bus_device).then_some(device.as_raw());
-    // SAFETY: By the contract of this function.
+    // SAFETY: By the safety requirements of this function.
     unsafe { set.find(matching) }
 }

@@ -40,7 +40,7 @@ impl PinRequest {
         prot: i32,
         pages: *mut *mut bindings::page,
     ) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self {
             iova,
             count,
@@ -84,7 +84,7 @@ impl DmaCopy {
         len: usize,
         write: bool,
     ) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self {
             iova,
             data,

@@ -54,7 +54,7 @@ impl VirqfdCallbacks {
         handler: Option<Handler>,
         thread: Option<Thread>,
     ) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self {
             opaque,
             data,
@@ -108,8 +108,8 @@ impl Slots {
 
     /// What is in the slot.
     pub(crate) fn get(&self, slot: Slot) -> Option<&Virqfd> {
-        // SAFETY: By the invariants of `Slot` and the lock around `self`. A virqfd is only torn
-        // down after it was taken out of its slot under the lock.
+        // SAFETY: By the type invariants of `Slot` and the lock around `self`. A virqfd is only
+        // torn down after it was taken out of its slot under the lock.
         unsafe { (*slot.0.as_ptr()).cast::<Virqfd>().as_ref() }
     }
 
@@ -124,9 +124,9 @@ impl Slots {
             return Err(virqfd);
         }
         let raw = virqfd.into_raw();
-        // SAFETY: By the invariants of `Slot` and the lock around `self`.
+        // SAFETY: By the type invariants of `Slot` and the lock around `self`.
         unsafe { slot.0.as_ptr().write(raw.as_ptr().cast()) };
-        // INVARIANT: By the contract of this function nobody takes it out of its slot.
+        // INVARIANT: By the safety requirements of this function nobody takes it out of its slot.
         Ok(Enabled(raw))
     }
 
@@ -137,7 +137,7 @@ impl Slots {
             // was not queued before.
             unsafe { queue.queue(&raw mut (*virqfd.0.get()).shutdown) };
         }
-        // SAFETY: By the invariants of `Slot` and the lock around `self`.
+        // SAFETY: By the type invariants of `Slot` and the lock around `self`.
         unsafe { slot.0.as_ptr().write(core::ptr::null_mut()) };
     }
 }
@@ -150,7 +150,7 @@ impl Slot {
     /// `ptr` must point to a pointer that is null or came from this module. It must stay valid as
     /// long as there is something in it.
     pub(crate) unsafe fn from_raw(ptr: NonNull<*mut bindings::virqfd>) -> Self {
-        // INVARIANT: By the contract of this function.
+        // INVARIANT: By the safety requirements of this function.
         Self(ptr)
     }
 }
@@ -235,7 +235,7 @@ impl core::ops::Deref for OwnedVirqfd {
     type Target = Virqfd;
 
     fn deref(&self) -> &Virqfd {
-        // SAFETY: By the invariants.
+        // SAFETY: By the type invariants.
         unsafe { self.0.as_ref() }
     }
 }
@@ -251,7 +251,7 @@ impl core::ops::Deref for Enabled {
     type Target = Virqfd;
 
     fn deref(&self) -> &Virqfd {
-        // SAFETY: By the invariants.
+        // SAFETY: By the type invariants.
         unsafe { self.0.as_ref() }
     }
 }
@@ -309,7 +309,7 @@ impl OwnedVirqfd {
     pub(crate) fn unlisten(&self) {
         let mut count = 0;
         let this = self.0.as_ptr().cast::<bindings::virqfd>();
-        // SAFETY: The eventfd is valid by the invariants; the entry is on its wait queue.
+        // SAFETY: The eventfd is valid by the type invariants; the entry is on its wait queue.
         unsafe {
             bindings::eventfd_ctx_remove_wait_queue(
                 (*this).eventfd,
@@ -329,7 +329,7 @@ impl OwnedVirqfd {
 impl Drop for OwnedVirqfd {
     fn drop(&mut self) {
         let raw = self.0.as_ptr().cast::<bindings::virqfd>();
-        // SAFETY: By the invariants, and nobody else knows the object any more.
+        // SAFETY: By the type invariants, and nobody else knows the object any more.
         unsafe {
             bindings::eventfd_ctx_put((*raw).eventfd);
             drop(KBox::from_raw(raw.cast::<Opaque<bindings::virqfd>>()));
