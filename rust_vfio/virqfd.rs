@@ -23,7 +23,7 @@ use crate::{
         file::fget,
         module::ModuleInit,
         work::{
-            CleanupQueue,
+            OrderedQueue,
             Queue, //
         }, //
     },
@@ -52,7 +52,7 @@ static CLEANUP: SetOnce<Queue> = SetOnce::new();
 
 /// The owner of the work queue. Dropping it waits for the teardowns that are queued.
 pub(crate) struct Virqfds {
-    _queue: CleanupQueue,
+    _queue: OrderedQueue,
 }
 
 /// Sets the lock and the work queue up. Called once.
@@ -65,7 +65,7 @@ pub(crate) fn init(_: &ModuleInit) -> Result<Virqfds> {
     // SAFETY: `ModuleInit` shows that nobody else uses the module yet, so nobody has locked it; the
     // module's init function calls this once.
     unsafe { SLOTS.init() };
-    let queue = CleanupQueue::new()?;
+    let queue = OrderedQueue::new(c"vfio-irqfd-cleanup")?;
     // SAFETY: The module keeps `queue` in the result until it is unloaded. Other modules, whose
     // calls lead to the users of `CLEANUP`, cannot call this one by then.
     CLEANUP.populate(unsafe { queue.handle() });

@@ -24,7 +24,6 @@ use crate::bindings;
 /// # Errors
 ///
 /// `EBADF` if there is no such descriptor.
-#[doc(alias = "fget")]
 pub(crate) fn fget(fd: i32) -> Result<ARef<File>> {
     let fd = u32::try_from(fd).map_err(|_| EBADF)?;
     // SAFETY: There are no safety requirements: a number that is no descriptor gives null.

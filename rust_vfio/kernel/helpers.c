@@ -5,7 +5,6 @@
 #include <linux/anon_inodes.h>
 #include <linux/pm_runtime.h>
 #include <linux/slab.h>
-#include <linux/vfio.h>
 
 #include "helpers.h"
 
@@ -49,11 +48,12 @@ struct cdev *vfio_rs_inode_cdev(struct inode *inode)
 	return inode->i_cdev;
 }
 
-struct file *vfio_rs_device_getfile(const struct file_operations *fops,
-				    void *private_data)
+struct file *vfio_rs_anon_inode_getfile_pread(const char *name,
+					      const struct file_operations *fops,
+					      void *private_data)
 {
-	return anon_inode_getfile_fmode("[vfio-device]", fops, private_data,
-					O_RDWR, FMODE_PREAD | FMODE_PWRITE);
+	return anon_inode_getfile_fmode(name, fops, private_data, O_RDWR,
+					FMODE_PREAD | FMODE_PWRITE);
 }
 
 bool vfio_rs_refcount_inc_not_zero(refcount_t *refs)
@@ -71,21 +71,9 @@ void vfio_rs_log_resume_failed(struct device *dev, int error)
 	dev_info_ratelimited(dev, "vfio: cannot resume the device: %d\n", error);
 }
 
-struct workqueue_struct *vfio_rs_alloc_cleanup_queue(void)
+struct workqueue_struct *vfio_rs_create_singlethread_workqueue(const char *name)
 {
-	return create_singlethread_workqueue("vfio-irqfd-cleanup");
-}
-
-/*
- * Each INIT_WORK() has a lockdep class of its own, so lockdep tells the three
- * items apart although one of them waits for another.
- */
-void vfio_rs_virqfd_init_works(struct virqfd *virqfd, work_func_t thread,
-			       work_func_t flush, work_func_t shutdown)
-{
-	INIT_WORK(&virqfd->inject, thread);
-	INIT_WORK(&virqfd->flush_inject, flush);
-	INIT_WORK(&virqfd->shutdown, shutdown);
+	return create_singlethread_workqueue(name);
 }
 
 void vfio_rs_init_waitqueue_func_entry(struct wait_queue_entry *entry,

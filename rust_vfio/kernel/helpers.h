@@ -27,19 +27,16 @@ void vfio_rs_ida_init(struct ida *ida);
 void vfio_rs_assert_mutex_held(struct mutex *lock);
 void vfio_rs_task_comm(struct task_struct *task, u8 comm[TASK_COMM_LEN]);
 struct cdev *vfio_rs_inode_cdev(struct inode *inode);
-struct file *vfio_rs_device_getfile(const struct file_operations *fops,
-				    void *private_data);
+struct file *vfio_rs_anon_inode_getfile_pread(const char *name,
+					      const struct file_operations *fops,
+					      void *private_data);
 
 bool vfio_rs_refcount_inc_not_zero(refcount_t *refs);
 
 void vfio_rs_pm_runtime_put_noidle(struct device *dev);
 void vfio_rs_log_resume_failed(struct device *dev, int error);
 
-struct virqfd;
-
-struct workqueue_struct *vfio_rs_alloc_cleanup_queue(void);
-void vfio_rs_virqfd_init_works(struct virqfd *virqfd, work_func_t thread,
-			       work_func_t flush, work_func_t shutdown);
+struct workqueue_struct *vfio_rs_create_singlethread_workqueue(const char *name);
 void vfio_rs_init_waitqueue_func_entry(struct wait_queue_entry *entry,
 				       wait_queue_func_t func);
 void vfio_rs_init_poll_funcptr(struct poll_table_struct *table,

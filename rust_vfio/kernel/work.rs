@@ -9,7 +9,11 @@
 
 use core::ptr::NonNull;
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    str::CStr,
+    sync::LockClassKey, //
+};
 
 use crate::bindings;
 
@@ -50,18 +54,18 @@ impl Queue {
 
 /// An owned queue that runs one item at a time, in order. Dropping it waits for the items that are
 /// queued and destroys the queue.
-pub(crate) struct CleanupQueue(Queue);
+pub(crate) struct OrderedQueue(Queue);
 
-impl CleanupQueue {
+impl OrderedQueue {
     /// Allocates the queue. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     #[doc(alias = "create_singlethread_workqueue")]
-    pub(crate) fn new() -> Result<Self> {
-        // SAFETY: There are no safety requirements.
-        let queue = unsafe { bindings::vfio_rs_alloc_cleanup_queue() };
+    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+        // SAFETY: The name is a NUL-terminated string.
+        let queue = unsafe { bindings::vfio_rs_create_singlethread_workqueue(name.as_char_ptr()) };
         Ok(Self(Queue(NonNull::new(queue).ok_or(ENOMEM)?)))
     }
 
@@ -76,10 +80,30 @@ impl CleanupQueue {
     }
 }
 
-impl Drop for CleanupQueue {
+impl Drop for OrderedQueue {
     fn drop(&mut self) {
         // SAFETY: `new` allocated the queue, and by the type invariants of `Queue` nobody uses it
         // any more.
         unsafe { bindings::destroy_workqueue(self.0 .0.as_ptr()) };
     }
+}
+
+/// Initialises a work item that runs `func`. `name` and `key` tell lockdep which kind of item it is:
+/// one kind may wait for another.
+///
+/// # Safety
+///
+/// `work` must be valid for writing and not be queued. `func` must be callable with it for as long
+/// as it can be queued.
+#[doc(alias = "INIT_WORK")]
+pub(crate) unsafe fn init_work(
+    work: *mut bindings::work_struct,
+    func: unsafe extern "C" fn(*mut bindings::work_struct),
+    name: &'static CStr,
+    key: Pin<&'static LockClassKey>,
+) {
+    // SAFETY: By the safety requirements; name and key are static.
+    unsafe {
+        bindings::init_work_with_key(work, Some(func), false, name.as_char_ptr(), key.as_ptr())
+    };
 }

@@ -50,15 +50,17 @@ pub(crate) fn device_file<T: FileOps<Ptr = KBox<T>>>(
     let private = this.into_foreign();
     // SAFETY: The table is static, and its callbacks expect a `KBox<T>` in `private_data`, which
     // `private` is.
-    let file =
-        match from_err_ptr(unsafe { bindings::vfio_rs_device_getfile(fops.as_ptr(), private) }) {
-            Ok(file) => file,
-            Err(e) => {
-                // SAFETY: No file was created, so this function still owns the box.
-                T::release(unsafe { KBox::from_foreign(private) });
-                return Err(e);
-            }
-        };
+    let file = match from_err_ptr(unsafe {
+        let name = c"[vfio-device]".as_char_ptr();
+        bindings::vfio_rs_anon_inode_getfile_pread(name, fops.as_ptr(), private)
+    }) {
+        Ok(file) => file,
+        Err(e) => {
+            // SAFETY: No file was created, so this function still owns the box.
+            T::release(unsafe { KBox::from_foreign(private) });
+            return Err(e);
+        }
+    };
     // SAFETY: `private` came from a `KBox<T>`, which the new file owns. Nobody else has the file,
     // so it is not released.
     let device = device(unsafe { KBox::<T>::borrow(private) });

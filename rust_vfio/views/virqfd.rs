@@ -17,12 +17,16 @@ use kernel::{
     error::from_err_ptr,
     fs::File,
     prelude::*,
+    static_lock_class,
     types::Opaque, //
 };
 
 use crate::{
     bindings,
-    kernel::work::Queue, //
+    kernel::work::{
+        init_work,
+        Queue, //
+    },
 };
 
 /// Runs in the wake-up of an eventfd. It must not sleep, and interrupts may be off.
@@ -292,11 +296,23 @@ impl OwnedVirqfd {
             (*raw).thread = callbacks.thread;
             (*raw).eventfd = eventfd;
             (*raw).pvirqfd = slot.0.as_ptr();
-            bindings::vfio_rs_virqfd_init_works(
-                raw,
-                Some(run_thread),
-                Some(run_flush::<E>),
-                Some(run_shutdown::<E>),
+            init_work(
+                &raw mut (*raw).inject,
+                run_thread,
+                c"virqfd.inject",
+                static_lock_class!(),
+            );
+            init_work(
+                &raw mut (*raw).flush_inject,
+                run_flush::<E>,
+                c"virqfd.flush_inject",
+                static_lock_class!(),
+            );
+            init_work(
+                &raw mut (*raw).shutdown,
+                run_shutdown::<E>,
+                c"virqfd.shutdown",
+                static_lock_class!(),
             );
             bindings::vfio_rs_init_waitqueue_func_entry(&raw mut (*raw).wait, Some(wake::<E>));
             bindings::vfio_rs_init_poll_funcptr(&raw mut (*raw).pt, Some(queue));
