@@ -368,13 +368,14 @@ impl PinnedFrames {
         if count > self.frames_in_folio() {
             return false;
         }
-        // SAFETY: By the type invariants the folio has a pin of this value, which is what
-        // `folio_add_pins()` requires.
-        if more > 0
-            && unsafe { bindings::folio_add_pins(bindings::vfio_rs_page_folio(self.first()), more) }
-                != 0
-        {
-            return false;
+        if more > 0 {
+            // SAFETY: By the type invariants the folio has a pin; further ones may be added then.
+            let added = unsafe {
+                bindings::folio_add_pins(bindings::vfio_rs_page_folio(self.first()), more)
+            };
+            if added != 0 {
+                return false;
+            }
         }
         // INVARIANT: The pins of all pages of a folio are one counter, to which `more` pins were
         // added; the `count` frames are all in the folio as checked above.
