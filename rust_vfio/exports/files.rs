@@ -2,9 +2,10 @@
 
 //! Exported functions that take a file of VFIO from KVM or a driver.
 //!
-//! KVM looks up these functions by name and calls them with a lock of its own held. So none of them
-//! takes a lock under which KVM could be called: they take spinlocks and the mutex of a group's
-//! list of devices.
+//! KVM looks up these functions by name and calls them with a lock of its own held. So they take no
+//! lock under which KVM could be called, only spinlocks and the mutex of a group's list of devices.
+//! The exception is `vfio_file_iommu_group()` with `CONFIG_SPAPR_TCE_IOMMU`, which takes the mutex
+//! of the group's state, as in C.
 //!
 //! Corresponds to the `vfio_file_*()` functions of `drivers/vfio/vfio_main.c` and
 //! `drivers/vfio/group.c`; contract sections 4.2 and 9.

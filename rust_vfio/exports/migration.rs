@@ -25,9 +25,9 @@ use crate::{
     views::device::Device, //
 };
 
-/// Sets `next_fsm` to the next state on the way from `cur_fsm` to `new_fsm`. Does not sleep.
+/// Sets `next_fsm` to the next state on the path from `cur_fsm` to `new_fsm`. Does not sleep.
 ///
-/// Returns `-EINVAL` if there is no way, in which case `next_fsm` is the error state, or if one of
+/// Returns `-EINVAL` if there is no path, in which case `next_fsm` is the error state, or if one of
 /// the states is not valid for the device, in which case `next_fsm` is unchanged.
 ///
 /// # Safety
