@@ -65,7 +65,7 @@ static_assert(offsetof(struct copied_iommu_driver_ops, dma_rw) ==
 static_assert(offsetof(struct copied_iommu_driver_ops, group_iommu_domain) ==
 	      offsetof(struct vfio_iommu_driver_ops, group_iommu_domain));
 
-/* The types of attach_group differ: the enumeration of the copy has another name. */
+/* attach_group differs in type: the copied enumeration has another name. */
 static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, name),
 			  typeof_member(struct vfio_iommu_driver_ops, name)));
 static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, owner),
