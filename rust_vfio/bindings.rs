@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The raw bindings, from wherever this build has them.
+//! The raw bindings of the kernel's headers.
 //!
-//! Out of tree they are a crate of this project (`vfio_bindings`), in the kernel tree they are
-//! part of the kernel's own. Only `ffi/` and the C ABI border may name this module.
+//! Out of tree they are the crate `vfio_bindings` of this project. In the kernel tree they are part
+//! of the crate `kernel::bindings`. Only the rooms that docs/architecture.md marks with `[raw]` may
+//! name this module; `make layers` checks it.
 
 #[cfg(vfio_oot)]
 pub(crate) use vfio_bindings::*;

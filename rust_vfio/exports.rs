@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The functions that `vfio.ko` exports to C.
+//! The functions that `vfio.ko` exports to C drivers and KVM.
 //!
 //! Each turns raw pointers into references, calls one method and turns its result into an errno.
-//! The export records are in `exports.c`, where the prototypes are the kernel's own; `export!`
-//! compares each function here with the binding of that prototype.
+//! Which errnos there are, and which locks are taken, is documented at the method. The names are
+//! those of the C functions. The export records are in `exports.c`, which takes the prototypes from
+//! the headers of the kernel; `export!` compares each function here with the binding of that
+//! prototype.
 //!
 //! Contract section 4.
 

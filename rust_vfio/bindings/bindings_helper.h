@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads. Only definitions from the headers that Kbuild allows by
- * name end up in the bindings; the rest comes from the kernel's own crate.
+ * The input of bindgen. Only definitions from the headers that Kbuild names
+ * (vfio_bindgen_files) become bindings. The rest comes from kernel::bindings.
  */
 #include <linux/vfio.h>
 #include <linux/iommufd.h>

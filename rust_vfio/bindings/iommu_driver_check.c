@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Compares our copy of the kernel's private declarations with the kernel's own,
- * member by member. A difference ends the build. Makes no code.
+ * Compares the copy of the kernel's private declarations with the kernel's own,
+ * member by member. A difference fails the build. There is no code.
  */
 #ifdef VFIO_RS_PRIVATE_HEADER
 
@@ -11,7 +11,7 @@
 #include <linux/stddef.h>
 #include <linux/types.h>
 
-/* The copy, under names of its own. */
+/* The copy, with names of its own. */
 #define vfio_group_type			copied_group_type
 #define VFIO_IOMMU			COPIED_IOMMU
 #define VFIO_EMULATED_IOMMU		COPIED_EMULATED_IOMMU
@@ -65,7 +65,7 @@ static_assert(offsetof(struct copied_iommu_driver_ops, dma_rw) ==
 static_assert(offsetof(struct copied_iommu_driver_ops, group_iommu_domain) ==
 	      offsetof(struct vfio_iommu_driver_ops, group_iommu_domain));
 
-/* The type of attach_group names the enumeration, which is another one here. */
+/* attach_group differs in type: the copied enumeration has another name. */
 static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, name),
 			  typeof_member(struct vfio_iommu_driver_ops, name)));
 static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, owner),

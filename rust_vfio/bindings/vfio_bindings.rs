@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Raw bindings: everything of the kernel's own `bindings` crate, and on top of it what bindgen
-//! finds in the VFIO, iommufd, anonymous-inode and pseudo-file-system headers and in this
-//! project's C helpers.
+//! Raw bindings: all of the crate `kernel::bindings`, and what bindgen makes of the headers of
+//! VFIO, iommufd, anonymous inodes and pseudo file systems, and of the C helpers of this project.
 //!
 //! Only items that are defined in those headers are generated, so a `struct device` here is the
-//! kernel crate's `struct device`. Nothing above `ffi/` and the C ABI border names this crate.
+//! `struct device` of the kernel crate. Other code names this crate as `crate::bindings`.
 
 #![no_std]
 #![allow(
@@ -31,12 +30,13 @@ mod raw {
         Zeroable, //
     };
 
-    // The size types that the kernel's bindgen parameters leave out.
+    // The types that the kernel's bindgen parameters leave out.
     type __kernel_size_t = usize;
     type __kernel_ssize_t = isize;
     type __kernel_ptrdiff_t = isize;
 
-    // SAFETY: `__BindgenBitfieldUnit<Storage>` is a newtype around `Storage`.
+    // SAFETY: `__BindgenBitfieldUnit<Storage>` has one field, of type `Storage`, for which zero is
+    // valid.
     unsafe impl<Storage> Zeroable for __BindgenBitfieldUnit<Storage> where Storage: Zeroable {}
 
     // An item that is generated here takes precedence over the glob import.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Export records of vfio.ko and nothing else. The functions are in Rust; the
- * prototypes that the records are checked against are the kernel's own.
+ * The export records of vfio.ko. The functions are in Rust; the prototypes
+ * come from the headers of the kernel.
  *
- * Drivers and KVM find four of these by name at run time (symbol_get()), which
- * only works on GPL-only exports: keep each licence as it is.
+ * KVM looks up four of the functions by name at run time (symbol_get()), which
+ * works with GPL-only exports only. So the licence of each export must stay.
  */
 #include <linux/export.h>
 #include <linux/vfio.h>
@@ -22,7 +22,7 @@ EXPORT_SYMBOL_GPL(vfio_assign_device_set);
 EXPORT_SYMBOL_GPL(vfio_device_set_open_count);
 EXPORT_SYMBOL_GPL(vfio_find_device_in_devset);
 
-/* Files, as seen by KVM and by drivers. */
+/* Files, for KVM and drivers. */
 EXPORT_SYMBOL_GPL(vfio_file_is_valid);
 EXPORT_SYMBOL_GPL(vfio_file_enforced_coherent);
 EXPORT_SYMBOL_GPL(vfio_file_set_kvm);
@@ -42,7 +42,7 @@ EXPORT_SYMBOL(vfio_set_irqs_validate_and_prepare);
 EXPORT_SYMBOL_GPL(vfio_mig_get_next_state);
 EXPORT_SYMBOL_GPL(vfio_combine_iova_ranges);
 
-/* Memory of the user, for devices that are emulated in software. */
+/* User memory, for drivers of emulated devices. */
 EXPORT_SYMBOL(vfio_pin_pages);
 EXPORT_SYMBOL(vfio_unpin_pages);
 EXPORT_SYMBOL(vfio_dma_rw);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Capabilities behind the answer of an ioctl. Contract section 4.3.
+//! Exported functions for the chain of capabilities in the reply of an ioctl.
+//!
+//! The policy is in `core/info_caps.rs`. Corresponds to the `vfio_info_*()` functions of
+//! `drivers/vfio/vfio_main.c`; contract section 4.3.
 
 use core::{
     mem::size_of,
@@ -14,9 +17,15 @@ use crate::{
     core::info_caps::CapBuffer, //
 };
 
+/// Adds a capability of `size` bytes, header included, and returns its header, which is valid until
+/// the next one is added. Sleeps.
+///
+/// Returns an error pointer on failure; for the errnos see [`CapBuffer::add`].
+///
 /// # Safety
 ///
-/// `caps` is a buffer as in the invariants of [`CapBuffer`], and the caller's alone.
+/// The invariants of [`CapBuffer`] must hold for `caps`, and nobody else may use it during the
+/// call.
 #[no_mangle]
 unsafe extern "C" fn vfio_info_cap_add(
     caps: *mut bindings::vfio_info_cap,
@@ -32,18 +41,26 @@ unsafe extern "C" fn vfio_info_cap_add(
     }
 }
 
+/// Adds `offset` bytes to all links of the chain, whose offsets then count from the beginning of
+/// the ioctl's structure. Does not sleep.
+///
 /// # Safety
 ///
-/// As for [`vfio_info_cap_add`].
+/// The invariants of [`CapBuffer`] must hold for `caps`, and nobody else may use it during the
+/// call.
 #[no_mangle]
 unsafe extern "C" fn vfio_info_cap_shift(caps: *mut bindings::vfio_info_cap, offset: usize) {
     // SAFETY: By the safety requirements of this function.
     unsafe { CapBuffer::from_raw(caps) }.shift(offset);
 }
 
+/// Adds a copy of the capability `cap`. Sleeps. For the errnos see [`CapBuffer::add_copy`];
+/// `EINVAL` if `size` is less than that of a header.
+///
 /// # Safety
 ///
-/// As for [`vfio_info_cap_add`]; `cap` is a capability of `size` bytes, header included.
+/// The invariants of [`CapBuffer`] must hold for `caps`, and nobody else may use it during the
+/// call. `cap` must be valid for reading `size` bytes, header included.
 #[no_mangle]
 unsafe extern "C" fn vfio_info_add_capability(
     caps: *mut bindings::vfio_info_cap,
@@ -53,9 +70,10 @@ unsafe extern "C" fn vfio_info_add_capability(
     let Some(len) = size.checked_sub(size_of::<bindings::vfio_info_cap_header>()) else {
         return kernel::error::code::EINVAL.to_errno();
     };
-    // SAFETY: By the safety requirements of this function `cap` begins with a header, ...
+    // SAFETY: By the safety requirements of this function `cap` is valid for `size` bytes, which is
+    // at least that of a header.
     let (id, version) = unsafe { ((*cap).id, (*cap).version) };
-    // SAFETY: ... which is followed by `len` bytes.
+    // SAFETY: By the safety requirements of this function `len` bytes follow the header.
     let contents = unsafe { slice::from_raw_parts(cap.wrapping_add(1).cast(), len) };
     // SAFETY: By the safety requirements of this function.
     let caps = unsafe { CapBuffer::from_raw(caps) };

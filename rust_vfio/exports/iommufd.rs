@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How devices are bound to iommufd, for the tables of C drivers. Contract section 4.7.
+//! Exported functions by which C drivers bind devices to iommufd and attach them. Most drivers put
+//! them into their tables of callbacks.
 //!
-//! In all of these `device` is valid, and the lock of its set is held: iommufd's users in drivers
-//! call them from callbacks under that lock.
+//! For all of them the caller must hold the lock of the device's set, as the core does when it
+//! calls the callbacks. The policy, and the errnos, are in `iommufd.rs`. Corresponds to
+//! `drivers/vfio/iommufd.c`; contract section 4.7.
 
 use core::ptr;
 
@@ -30,13 +32,16 @@ use crate::{
     views::device::Device, //
 };
 
+/// Converts a result to 0 or a negative errno.
 fn errno(result: Result) -> c_int {
     result.map_or_else(Error::to_errno, |()| 0)
 }
 
+/// Returns the context that a device with DMA of its own is bound to, or null.
+///
 /// # Safety
 ///
-/// `device` is valid.
+/// `device` must be valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_device_ictx(
     device: *mut bindings::vfio_device,
@@ -46,9 +51,12 @@ unsafe extern "C" fn vfio_iommufd_device_ictx(
     ctx.map_or(ptr::null_mut(), IommufdCtx::as_raw)
 }
 
+/// Returns the id of the device in the context `ictx`, or a negative errno (see
+/// [`iommufd::device_id`]).
+///
 /// # Safety
 ///
-/// `device` is valid, and `ictx` is valid or null.
+/// `device` must be valid, and `ictx` must be valid or null.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_get_dev_id(
     device: *mut bindings::vfio_device,
@@ -62,9 +70,12 @@ unsafe extern "C" fn vfio_iommufd_get_dev_id(
     }
 }
 
+/// Binds a device with DMA of its own to the context `ictx`, and sets `id` to its id there. Sleeps.
+/// For the errnos see [`physical::bind`]; `EINVAL` if `ictx` is null.
+///
 /// # Safety
 ///
-/// `device` and `ictx` are valid, and `id` is valid for writing.
+/// `device` must be valid, `ictx` must be valid or null, and `id` must be valid for writing.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_bind(
     device: *mut bindings::vfio_device,
@@ -78,18 +89,23 @@ unsafe extern "C" fn vfio_iommufd_physical_bind(
     errno(bound.map(|bound| unsafe { id.write(bound) }))
 }
 
+/// Detaches everything from a device with DMA of its own, and unbinds it. Sleeps.
+///
 /// # Safety
 ///
-/// `device` is valid.
+/// `device` must be valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_unbind(device: *mut bindings::vfio_device) {
     // SAFETY: By the safety requirements of this function.
     physical::unbind(unsafe { Device::from_raw(device) });
 }
 
+/// Attaches the IOAS or the page table with the id `pt_id`, which is set to the id of the page
+/// table that is used. Sleeps. For the errnos see [`physical::attach`].
+///
 /// # Safety
 ///
-/// `device` is valid, and `pt_id` is valid for reading and writing.
+/// `device` must be valid, and `pt_id` must be valid for reading and writing.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_attach_ioas(
     device: *mut bindings::vfio_device,
@@ -99,18 +115,23 @@ unsafe extern "C" fn vfio_iommufd_physical_attach_ioas(
     errno(unsafe { physical::attach(Device::from_raw(device), &mut *pt_id) })
 }
 
+/// Detaches the IOAS or the page table, if any. Sleeps.
+///
 /// # Safety
 ///
-/// `device` is valid.
+/// `device` must be valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_detach_ioas(device: *mut bindings::vfio_device) {
     // SAFETY: By the safety requirements of this function.
     physical::detach(unsafe { Device::from_raw(device) });
 }
 
+/// Attaches the IOAS or the page table with the id `pt_id` for a PASID, and sets `pt_id` to the id
+/// of the page table that is used. Sleeps. For the errnos see [`physical::attach_pasid`].
+///
 /// # Safety
 ///
-/// `device` is valid, and `pt_id` is valid for reading and writing.
+/// `device` must be valid, and `pt_id` must be valid for reading and writing.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_pasid_attach_ioas(
     device: *mut bindings::vfio_device,
@@ -121,9 +142,11 @@ unsafe extern "C" fn vfio_iommufd_physical_pasid_attach_ioas(
     errno(unsafe { physical::attach_pasid(Device::from_raw(device), pasid, &mut *pt_id) })
 }
 
+/// Detaches the page table of a PASID, if any. Sleeps.
+///
 /// # Safety
 ///
-/// `device` is valid.
+/// `device` must be valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_physical_pasid_detach_ioas(
     device: *mut bindings::vfio_device,
@@ -133,9 +156,12 @@ unsafe extern "C" fn vfio_iommufd_physical_pasid_detach_ioas(
     physical::detach_pasid(unsafe { Device::from_raw(device) }, pasid);
 }
 
+/// Binds an emulated device to the context `ictx`, and sets `id` to its id there. Sleeps. For the
+/// errnos see [`emulated::bind`]; `EINVAL` if `ictx` is null.
+///
 /// # Safety
 ///
-/// `device` and `ictx` are valid, and `id` is valid for writing.
+/// `device` must be valid, `ictx` must be valid or null, and `id` must be valid for writing.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_emulated_bind(
     device: *mut bindings::vfio_device,
@@ -149,18 +175,23 @@ unsafe extern "C" fn vfio_iommufd_emulated_bind(
     errno(bound.map(|bound| unsafe { id.write(bound) }))
 }
 
+/// Detaches the IOAS from an emulated device, if any, and unbinds it. Sleeps.
+///
 /// # Safety
 ///
-/// `device` is valid.
+/// `device` must be valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_emulated_unbind(device: *mut bindings::vfio_device) {
     // SAFETY: By the safety requirements of this function.
     emulated::unbind(unsafe { Device::from_raw(device) });
 }
 
+/// Attaches the IOAS with the id `pt_id` to an emulated device. Sleeps. For the errnos see
+/// [`emulated::attach`].
+///
 /// # Safety
 ///
-/// `device` is valid, and `pt_id` is valid for reading.
+/// `device` must be valid, and `pt_id` must be valid for reading.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_emulated_attach_ioas(
     device: *mut bindings::vfio_device,
@@ -170,9 +201,11 @@ unsafe extern "C" fn vfio_iommufd_emulated_attach_ioas(
     errno(unsafe { emulated::attach(Device::from_raw(device), *pt_id) })
 }
 
+/// Detaches the IOAS from an emulated device, if any. Sleeps.
+///
 /// # Safety
 ///
-/// `device` is valid.
+/// `device` must be valid.
 #[no_mangle]
 unsafe extern "C" fn vfio_iommufd_emulated_detach_ioas(device: *mut bindings::vfio_device) {
     // SAFETY: By the safety requirements of this function.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The check on VFIO_DEVICE_SET_IRQS. Contract section 4.6.
+//! The exported function that checks VFIO_DEVICE_SET_IRQS for drivers.
+//!
+//! The policy is in `core/irqs.rs`. Corresponds to `vfio_set_irqs_validate_and_prepare()` in
+//! `drivers/vfio/vfio_main.c`; contract section 4.6.
 
 use kernel::{
     error::Error,
@@ -13,9 +16,14 @@ use crate::{
     logic::irqs::IrqHeader, //
 };
 
+/// Checks a request for `num_irqs` interrupts of the kind `hdr.index`, which must be less than
+/// `max_irq_type`, and sets `data_size` to the number of bytes of data behind `hdr`. Does not
+/// sleep. For the errnos see [`irqs::validate_and_prepare`].
+///
 /// # Safety
 ///
-/// `hdr` is valid for reading, and `data_size` is null or valid for writing; they do not overlap.
+/// `hdr` must be valid for reading, and `data_size` must be null or valid for writing. They must
+/// not overlap, and nobody else may use them during the call.
 #[no_mangle]
 unsafe extern "C" fn vfio_set_irqs_validate_and_prepare(
     hdr: *mut bindings::vfio_irq_set,

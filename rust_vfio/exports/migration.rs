@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Helpers for drivers of devices that can be migrated or log DMA. Contract section 4.4.
+//! Exported functions for drivers of devices that can be migrated or log DMA.
+//!
+//! The policy is in `migration.rs` and `migration/logging.rs`. Corresponds to
+//! `vfio_mig_get_next_state()` and `vfio_combine_iova_ranges()` in `drivers/vfio/vfio_main.c`;
+//! contract section 4.4.
 
 use kernel::{
     error::code::EINVAL,
@@ -21,9 +25,14 @@ use crate::{
     views::device::Device, //
 };
 
+/// Sets `next_fsm` to the next state on the path from `cur_fsm` to `new_fsm`. Does not sleep.
+///
+/// Returns `-EINVAL` if there is no path, in which case `next_fsm` is the error state, or if one of
+/// the states is not valid for the device, in which case `next_fsm` is unchanged.
+///
 /// # Safety
 ///
-/// `device` is valid, and `next_fsm` valid for writing.
+/// `device` must be valid, and `next_fsm` valid for writing.
 #[no_mangle]
 unsafe extern "C" fn vfio_mig_get_next_state(
     device: *mut bindings::vfio_device,
@@ -35,7 +44,7 @@ unsafe extern "C" fn vfio_mig_get_next_state(
     let device = unsafe { Device::from_raw(device) };
     let (next, result) = match migration::next_state(device, cur_fsm.0, new_fsm.0) {
         Ok(next) => (next, 0),
-        // Drivers that do not look at the result see the error state.
+        // A driver that ignores the result sees the error state.
         Err(ArcRefusal::NoPath) => (MigrationState::Error, EINVAL.to_errno()),
         Err(_) => return EINVAL.to_errno(),
     };
@@ -44,9 +53,12 @@ unsafe extern "C" fn vfio_mig_get_next_state(
     result
 }
 
+/// Merges ranges of the tree, those with the smallest gaps between them first, until `req_nodes` of
+/// `cur_nodes` are left. Does not sleep.
+///
 /// # Safety
 ///
-/// `root` is a valid tree that nobody else uses during the call.
+/// `root` must point to a valid tree of valid nodes, which nobody else uses during the call.
 #[no_mangle]
 unsafe extern "C" fn vfio_combine_iova_ranges(
     root: *mut bindings::rb_root_cached,

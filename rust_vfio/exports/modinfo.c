@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What modinfo shows of vfio.ko and the Rust `module!` macro cannot express:
- * the parameter, the version, aliases, dependencies and namespaces.
+ * What modinfo shows of vfio.ko and the `module!` macro of Rust cannot express:
+ * the parameter, the version, aliases, dependencies and namespaces (contract
+ * section 8.1).
  */
 #include <linux/module.h>
 #include <linux/vfio.h>

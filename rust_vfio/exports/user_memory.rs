@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The user's memory, for drivers of emulated devices. Contract section 4.5.
+//! Exported functions by which drivers of emulated devices access user memory.
+//!
+//! The policy, and the errnos, are in `user_memory.rs`. Corresponds to `vfio_pin_pages()`,
+//! `vfio_unpin_pages()` and `vfio_dma_rw()` in `drivers/vfio/vfio_main.c`; contract section 4.5.
 
 use kernel::error::from_result;
 
@@ -16,9 +19,14 @@ use crate::{
     }, //
 };
 
+/// Pins `npage` pages from IOVA `iova` on, for accesses as `prot` says (flags of the IOMMU API),
+/// and stores them in `pages`. Returns their number or a negative errno (see [`dma::pin_pages`]).
+/// Sleeps.
+///
 /// # Safety
 ///
-/// `device` is open, and `pages` is null or has room for `npage` pointers.
+/// `device` must be valid and stay open during the call. `pages` must be null or have room for
+/// `npage` pointers.
 #[no_mangle]
 unsafe extern "C" fn vfio_pin_pages(
     device: *mut bindings::vfio_device,
@@ -37,9 +45,11 @@ unsafe extern "C" fn vfio_pin_pages(
     from_result(|| dma::pin_pages(device, &request))
 }
 
+/// Unpins `npage` pages from IOVA `iova` on. Sleeps.
+///
 /// # Safety
 ///
-/// `device` is open.
+/// `device` must be valid and stay open during the call.
 #[no_mangle]
 unsafe extern "C" fn vfio_unpin_pages(
     device: *mut bindings::vfio_device,
@@ -50,9 +60,13 @@ unsafe extern "C" fn vfio_unpin_pages(
     dma::unpin_pages(unsafe { Device::from_raw(device) }, iova, npage);
 }
 
+/// Copies `len` bytes between `data` and user memory from IOVA `iova` on: to user memory if
+/// `write`, from it otherwise. Returns 0 or a negative errno (see [`dma::rw`]). Sleeps.
+///
 /// # Safety
 ///
-/// `device` is open, and `data` is null or valid for `len` bytes, for writing unless `write`.
+/// `device` must be valid and stay open during the call. `data` must be null or valid for `len`
+/// bytes, for writing unless `write`.
 #[no_mangle]
 unsafe extern "C" fn vfio_dma_rw(
     device: *mut bindings::vfio_device,

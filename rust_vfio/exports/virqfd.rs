@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Eventfds that call a driver. Contract section 4.9.
+//! Exported functions for eventfds that call a driver.
+//!
+//! The policy, and the errnos, are in `virqfd.rs`. Corresponds to the exports of
+//! `drivers/vfio/virqfd.c`; contract section 4.9.
 
 use core::ptr::NonNull;
 
@@ -26,11 +29,15 @@ use crate::{
     virqfd, //
 };
 
+/// Makes the eventfd `fd` of the calling process call `handler` and `thread`, and stores the virqfd
+/// in the slot `pvirqfd`. Sleeps. For the errnos see [`virqfd::enable`]; `EINVAL` if `pvirqfd` is
+/// null.
+///
 /// # Safety
 ///
-/// `handler` and `thread` can be called with `opaque` and `data` until the slot was disabled.
-/// `pvirqfd` points to a pointer that is null or was set by this function, and stays valid that
-/// long too. Calls for one slot do not overlap.
+/// `handler` and `thread` must be callable with `opaque` and `data` until the slot was disabled.
+/// `pvirqfd` must be null or point to a variable that is null or was set by this function, and that
+/// stays valid until the slot was disabled. Calls for one slot must not overlap.
 #[no_mangle]
 unsafe extern "C" fn vfio_virqfd_enable(
     opaque: *mut c_void,
@@ -53,9 +60,12 @@ unsafe extern "C" fn vfio_virqfd_enable(
     virqfd::enable(callbacks, slot, fd).map_or_else(Error::to_errno, |()| 0)
 }
 
+/// Disables the virqfd in the slot, if there is one. Afterwards none of its callbacks is running or
+/// will be called. Sleeps.
+///
 /// # Safety
 ///
-/// As for [`vfio_virqfd_enable`]; the caller can sleep.
+/// `pvirqfd` must be as for [`vfio_virqfd_enable`], and calls for one slot must not overlap.
 #[no_mangle]
 unsafe extern "C" fn vfio_virqfd_disable(pvirqfd: *mut *mut bindings::virqfd) {
     if let Some(slot) = NonNull::new(pvirqfd) {
@@ -64,9 +74,12 @@ unsafe extern "C" fn vfio_virqfd_disable(pvirqfd: *mut *mut bindings::virqfd) {
     }
 }
 
+/// Waits for a queued run of the thread callback of the virqfd in the slot, if there is one.
+/// Sleeps.
+///
 /// # Safety
 ///
-/// As for [`vfio_virqfd_enable`]; the caller can sleep.
+/// `pvirqfd` must be as for [`vfio_virqfd_enable`].
 #[no_mangle]
 unsafe extern "C" fn vfio_virqfd_flush_thread(pvirqfd: *mut *mut bindings::virqfd) {
     if let Some(slot) = NonNull::new(pvirqfd) {

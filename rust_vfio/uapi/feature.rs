@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structures of VFIO_DEVICE_FEATURE, under Rust names.
+//! The structures and the numbers of VFIO_DEVICE_FEATURE, with Rust names. They are those of
+//! `include/uapi/linux/vfio.h`; contract sections 5.5 to 5.9.
 
 use crate::kernel::uaccess::UapiStruct;
 
@@ -21,17 +22,17 @@ pub(crate) use crate::bindings::{
     VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE as MIG_DEVICE_STATE, //
 };
 
-// SAFETY: Two integers of 32 bits; the data behind them is not part of the type.
+// SAFETY: Two integers of 32 bits, without padding; the data behind them is not part of the type.
 unsafe impl UapiStruct for Feature {}
 // SAFETY: One integer of 64 bits.
 unsafe impl UapiStruct for Migration {}
-// SAFETY: Two integers of 32 bits.
+// SAFETY: Two integers of 32 bits, without padding.
 unsafe impl UapiStruct for MigState {}
 // SAFETY: One integer of 64 bits.
 unsafe impl UapiStruct for MigDataSize {}
 // SAFETY: An integer of 64 bits, two of 32 and one of 64, without padding.
 unsafe impl UapiStruct for LoggingControl {}
-// SAFETY: Two integers of 64 bits.
+// SAFETY: Two integers of 64 bits, without padding.
 unsafe impl UapiStruct for LoggingRange {}
-// SAFETY: Four integers of 64 bits.
+// SAFETY: Four integers of 64 bits, without padding.
 unsafe impl UapiStruct for LoggingReport {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structures of the user ABI that `vfio.ko` reads and writes itself, under Rust names.
+//! The structures of the user ABI that `vfio.ko` itself reads and writes, with Rust names. They are
+//! those of `include/uapi/linux/vfio.h`; contract sections 3.2, 3.3 and 3.5.
 
 use crate::kernel::uaccess::UapiStruct;
 
@@ -21,13 +22,13 @@ pub(crate) use crate::bindings::{
     VFIO_REGION_INFO_FLAG_CAPS as REGION_INFO_FLAG_CAPS, //
 };
 
-// SAFETY: Two integers of 32 bits.
+// SAFETY: Two integers of 32 bits, without padding.
 unsafe impl UapiStruct for GroupStatus {}
 
 // SAFETY: Four integers of 32 bits and two of 64, without padding.
 unsafe impl UapiStruct for RegionInfo {}
 
-// SAFETY: Bytes.
+// SAFETY: An array of bytes is valid for every bit pattern and has no padding.
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 unsafe impl UapiStruct for [u8; 16] {}
 
@@ -35,10 +36,10 @@ unsafe impl UapiStruct for [u8; 16] {}
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 unsafe impl UapiStruct for BindIommufd {}
 
-// SAFETY: Four integers of 32 bits.
+// SAFETY: Four integers of 32 bits, without padding.
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 unsafe impl UapiStruct for AttachIommufdPt {}
 
-// SAFETY: Three integers of 32 bits.
+// SAFETY: Three integers of 32 bits, without padding.
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 unsafe impl UapiStruct for DetachIommufdPt {}

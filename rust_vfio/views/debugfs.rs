@@ -53,8 +53,8 @@ impl Device {
     /// drivers do not use the directory any more. Sleeps.
     #[doc(alias = "vfio_device_debugfs_exit")]
     pub(crate) fn remove_debug_dir(&self) {
-        // SAFETY: Only the task that registers or unregisters the device writes the member, so it is
-        // null or what `create_debug_dir` stored. It is cleared, so it is not used again.
+        // SAFETY: Only the task that registers or unregisters the device writes the member, so it
+        // is null or what `create_debug_dir` stored. It is cleared, so it is not used again.
         unsafe {
             Dir::from_raw((*self.as_raw()).debug_root).remove();
             (*self.as_raw()).debug_root = null_mut();

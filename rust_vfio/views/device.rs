@@ -183,7 +183,8 @@ impl Device {
     #[cfg(CONFIG_VFIO_GROUP)]
     pub(crate) fn set_group_ptr(&self, group: *mut bindings::vfio_group) {
         // SAFETY: The object is valid, being a reference, and the member is an aligned word. A
-        // driver does not register and unregister a device at the same time, so there is one writer.
+        // driver does not register and unregister a device at the same time, so there is one
+        // writer.
         unsafe { (&raw mut (*self.as_raw()).group).write_volatile(group) };
     }
 

@@ -195,7 +195,8 @@ impl DeviceSet {
 
     /// Returns the identifier of the set.
     pub(crate) fn id(&self) -> usize {
-        // SAFETY: By the type invariants the set is valid, and the member is not written after `new`.
+        // SAFETY: By the type invariants the set is valid, and the member is not written after
+        // `new`.
         unsafe { (*self.0.as_ptr()).set_id.addr() }
     }
 

@@ -2,8 +2,11 @@
 
 //! The callbacks of a device's driver (`struct vfio_device_ops`).
 //!
-//! One method per callback. It says what happens when the driver has none; what the core holds
-//! when it calls is in contract section 2.3.
+//! There is one method per callback, which says what happens if the driver has none. Which locks
+//! the core holds during each call is in contract section 2.3. All callbacks may sleep. Those for
+//! iommufd are in `views/driver_iommufd.rs`.
+//!
+//! Contract section 4.10.
 
 use kernel::{
     error::to_result,
@@ -28,40 +31,45 @@ use crate::{
     }, //
 };
 
-/// A negative value is an errno, anything else a result.
+/// Converts what a callback returned: a negative value is an errno, any other the result.
 fn value(ret: isize) -> Result<isize> {
     if ret < 0 {
-        // Every driver's errno fits; a value that does not is not an errno at all.
+        // Every errno fits. A value that does not is no errno, and becomes `EINVAL`.
         return Err(Error::from_errno(i32::try_from(ret).unwrap_or(0)));
     }
     Ok(ret)
 }
 
 impl Device {
-    /// The table. It belongs to the driver, which outlives the device.
+    /// Returns the table of callbacks, which is part of the driver.
     pub(super) fn ops(&self) -> &bindings::vfio_device_ops {
-        // SAFETY: `ops` is set when the device is allocated and never changes.
+        // SAFETY: `ops` is set when the device is allocated and never changes. The table is valid
+        // as long as the device, by the safety requirements of `Blueprint::new`.
         unsafe { &*(*self.as_raw()).ops }
     }
 
-    /// `init`; nothing to do without one.
+    /// Calls `init`, if there is one, at the end of the allocation of the device.
+    ///
+    /// # Errors
+    ///
+    /// Any errno of the driver's `init`.
     pub(crate) fn driver_init(&self) -> Result {
         match self.ops().init {
-            // SAFETY: The object is new and nobody else sees it.
+            // SAFETY: The device is valid, being a reference. It is new, and nobody else sees it.
             Some(init) => to_result(unsafe { init(self.as_raw()) }),
             None => Ok(()),
         }
     }
 
-    /// `release`; nothing to do without one.
+    /// Calls `release`, if there is one, before the device is freed.
     pub(crate) fn driver_release(&self) {
         if let Some(release) = self.ops().release {
-            // SAFETY: The last reference is gone and the object is about to be freed.
+            // SAFETY: The device is valid, being a reference. The only caller frees it afterwards.
             unsafe { release(self.as_raw()) };
         }
     }
 
-    /// Whether the driver can be used with iommufd.
+    /// Returns whether the driver has all callbacks that iommufd needs.
     pub(crate) fn supports_iommufd(&self) -> bool {
         let ops = self.ops();
         ops.bind_iommufd.is_some()
@@ -70,114 +78,166 @@ impl Device {
             && ops.detach_ioas.is_some()
     }
 
-    /// `open_device`; nothing to do without one.
+    /// Calls `open_device`, if there is one, at the first open. The lock of the device's set is
+    /// held.
+    ///
+    /// # Errors
+    ///
+    /// Any errno of the driver's `open_device`.
     pub(crate) fn driver_open(&self) -> Result {
         match self.ops().open_device {
-            // SAFETY: The device is registered and the lock of its set is held.
+            // SAFETY: The device is valid, being a reference. The only caller holds the lock of its
+            // set, and does this for the first of its files.
             Some(open) => to_result(unsafe { open(self.as_raw()) }),
             None => Ok(()),
         }
     }
 
-    /// `close_device`; nothing to do without one.
+    /// Calls `close_device`, if there is one, at the last close. The lock of the device's set is
+    /// held.
     pub(crate) fn driver_close(&self) {
         if let Some(close) = self.ops().close_device {
-            // SAFETY: The device is open and the lock of its set is held.
+            // SAFETY: The device is valid, being a reference. The callers hold the lock of its set,
+            // and `driver_open` has succeeded.
             unsafe { close(self.as_raw()) };
         }
     }
 
-    /// `read`; `EINVAL` without one.
+    /// Calls `read` for `len` bytes at position `pos`, which the driver advances. Returns the
+    /// number of bytes that were copied to `buf`.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` without a callback.
+    /// - Any errno of the driver's `read`.
     pub(crate) fn driver_read(&self, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
         let read = self.ops().read.ok_or(EINVAL)?;
-        // SAFETY: The device is open; the driver checks the user address.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
+        // checks the user address, and `pos` is valid during the call.
         value(unsafe { read(self.as_raw(), buf.as_mut_ptr(), len, pos) })
     }
 
-    /// `write`; `EINVAL` without one.
+    /// Calls `write` for `len` bytes at position `pos`, which the driver advances. Returns the
+    /// number of bytes that were copied from `buf`.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` without a callback.
+    /// - Any errno of the driver's `write`.
     pub(crate) fn driver_write(&self, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
         let write = self.ops().write.ok_or(EINVAL)?;
-        // SAFETY: The device is open; the driver checks the user address.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
+        // checks the user address, and `pos` is valid during the call.
         value(unsafe { write(self.as_raw(), buf.as_mut_ptr(), len, pos) })
     }
 
-    /// `ioctl`; `EINVAL` without one.
+    /// Calls `ioctl` and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` without a callback.
+    /// - Any errno of the driver's `ioctl`.
     #[inline]
     pub(crate) fn driver_ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
         let ioctl = self.ops().ioctl.ok_or(EINVAL)?;
-        // SAFETY: The device is open; the driver checks the argument.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
+        // checks the argument.
         value(unsafe { ioctl(self.as_raw(), cmd, arg.get()) })
     }
 
-    /// `mmap`; `EINVAL` without one.
+    /// Calls `mmap` for an area that is being set up. `mmap_lock` is held for writing.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` without a callback.
+    /// - Any errno of the driver's `mmap`.
     pub(crate) fn driver_mmap(&self, vma: &Vma) -> Result {
         let mmap = self.ops().mmap.ok_or(EINVAL)?;
-        // SAFETY: The device is open, the area is being set up and its `mmap_lock` held.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. A `Vma` is
+        // an area that is being set up, whose `mmap_lock` is held.
         to_result(unsafe { mmap(self.as_raw(), vma.as_raw()) })
     }
 
-    /// Whether the driver answers GET_REGION_INFO.
+    /// Returns whether the driver has `get_region_info_caps`, and so answers GET_REGION_INFO.
     pub(crate) fn driver_has_region_info(&self) -> bool {
         self.ops().get_region_info_caps.is_some()
     }
 
-    /// `get_region_info_caps`; `EINVAL` without one. The driver fills `info` and may append to
-    /// `caps`.
+    /// Calls `get_region_info_caps`. The driver fills `info` and may append to `caps`.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` without a callback.
+    /// - Any errno of the driver's `get_region_info_caps`.
     pub(crate) fn driver_region_info(&self, info: &mut RegionInfo, caps: &mut CapBuffer) -> Result {
         let get = self.ops().get_region_info_caps.ok_or(EINVAL)?;
-        // SAFETY: The device is open; both structures are valid for the call.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. Both
+        // structures are valid during the call.
         to_result(unsafe { get(self.as_raw(), info, caps.as_raw()) })
     }
 
-    /// `request`: asks the driver to get its user to let go, for the `count`-th time from 0.
+    /// Calls `request`, if there is one: asks the driver to make user space close the device.
+    /// `count` is the number of requests so far, from 0 on.
     pub(crate) fn driver_request(&self, count: u32) {
         if let Some(request) = self.ops().request {
-            // SAFETY: The device is valid: it is being unregistered by this task.
+            // SAFETY: The device is valid, being a reference. The only caller is unregistering it.
             unsafe { request(self.as_raw(), count) };
         }
     }
 
-    /// `match`: whether the name that user space gave is this device's.
+    /// Calls `match`: returns whether `name`, which user space passed, is the name of this device.
+    /// Returns none without a callback; the core then compares names. The mutex of the
+    /// group's list of devices is held.
     ///
-    /// `None` if the driver leaves it to the core to compare names.
+    /// # Errors
+    ///
+    /// Any errno of the driver's `match`.
     pub(crate) fn driver_match(&self, name: &UserString) -> Option<Result<bool>> {
         let matches = self.ops().match_?;
-        // SAFETY: The device is in its group's list, whose lock is held. The driver may write to
-        // the string, which is this call's own copy.
+        // SAFETY: The device is valid, being a reference. The string is NUL-terminated, and the
+        // driver may write to it, since it is a copy that belongs to this request.
         Some(value(unsafe { matches(self.as_raw(), name.as_mut_ptr()) } as isize).map(|n| n > 0))
     }
 
-    /// Whether the driver wants to hear of unmapped IOVAs, which a driver that pins must.
+    /// Returns whether the driver has `dma_unmap`, without which it may not pin pages.
     pub(crate) fn driver_has_dma_unmap(&self) -> bool {
         self.ops().dma_unmap.is_some()
     }
 
-    /// `device_feature`; `ENOTTY` without one. The result is passed on as it is: a driver may
-    /// return a file descriptor.
+    /// Calls `device_feature` with the flags of the request and the `len` bytes of user memory at
+    /// `data`. Returns the result of the driver, which may be a file descriptor.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTTY` without a callback.
+    /// - Any errno of the driver's `device_feature`.
     pub(crate) fn driver_feature(&self, flags: u32, data: UserAddr, len: usize) -> Result<isize> {
         let feature = self.ops().device_feature.ok_or(ENOTTY)?;
-        // SAFETY: The device is open; the driver checks the user address.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
+        // checks the user address.
         value(unsafe { feature(self.as_raw(), flags, data.as_mut_ptr().cast(), len) } as isize)
     }
 
-    /// Whether the name of the device of the bus is `name`.
+    /// Returns whether the name of the device on the bus is `name`.
     pub(crate) fn is_named(&self, name: &UserString) -> bool {
-        // SAFETY: Both are NUL-terminated strings.
+        // SAFETY: The device on the bus outlives the VFIO device (see `bus_device`), so its name is
+        // a valid string. `name` is a NUL-terminated copy.
         unsafe {
             bindings::strcmp(bindings::dev_name(self.bus_device_raw()), name.as_mut_ptr()) == 0
         }
     }
 
-    /// Keeps the device of the bus powered until the result is dropped, if its driver takes part in
-    /// power management.
+    /// Resumes the device on the bus, and keeps it powered until the result is dropped. Does
+    /// nothing if its driver has no power management. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EIO` if the device does not wake up; the log has the reason.
+    /// `EIO` if the device cannot be resumed; the errno of its driver is logged.
     #[doc(alias = "vfio_device_pm_runtime_get")]
     #[inline]
     pub(crate) fn keep_powered(&self) -> Result<Option<Powered<'_>>> {
-        // SAFETY: The device of the bus is valid, and bound to a driver while it is open.
+        // SAFETY: The device on the bus outlives the VFIO device (see `bus_device`), and stays
+        // bound to its driver while the VFIO device is registered.
         let has_pm = unsafe {
             let driver = (*self.bus_device_raw()).driver;
             !driver.is_null() && !(*driver).pm.is_null()
@@ -188,13 +248,14 @@ impl Device {
         }
     }
 
-    /// The module of the bus driver; dropping the result lets it go.
+    /// Takes a reference to the module of the driver of the device on the bus.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the module is on its way out.
+    /// `ENODEV` if the module is being unloaded.
     pub(crate) fn pin_bus_driver(&self) -> Result<ModuleRef> {
-        // SAFETY: The device of the bus is bound to a driver while the VFIO device is registered.
+        // SAFETY: The device on the bus stays bound to its driver while the VFIO device is
+        // registered, and the module of the driver is valid as long as the driver.
         let module = unsafe { ModuleRef::get((*(*self.bus_device_raw()).driver).owner) };
         module.ok_or(ENODEV)
     }

@@ -2,8 +2,10 @@
 
 //! The buffer in which an ioctl collects capabilities (`struct vfio_info_cap`).
 //!
-//! C code owns such structures too: drivers append to ours, and backends in C bring their own and
-//! free them with `kfree()`. So it stays the C structure, and only its memory is managed here.
+//! C code uses the same structure: drivers append to ours, and backends in C have their own and
+//! free the memory with `kfree()`. So this is the C structure; only its memory is managed here.
+//! There is no lock: a buffer belongs to one ioctl. How the capabilities are chained is in
+//! `core/info_caps.rs`.
 //!
 //! C header: `include/linux/vfio.h`.
 
@@ -32,64 +34,67 @@ impl CapBuffer {
         size: 0,
     };
 
-    /// An empty buffer.
+    /// Creates an empty buffer.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: The first of the two cases.
+        // INVARIANT: `buf` is null and `size` is 0.
         Self(Self::EMPTY)
     }
 
-    /// A view of a buffer that C code owns.
+    /// Borrows a buffer that C code owns.
     ///
     /// # Safety
     ///
-    /// `ptr` must point to a buffer as in the invariants of this type that nobody else uses during
-    /// `'a`.
+    /// `ptr` must point to a structure for which the invariants of this type hold, and which nobody
+    /// else uses during `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::vfio_info_cap) -> &'a mut Self {
         // CAST: The type is transparent.
         // SAFETY: By the safety requirements of this function.
         unsafe { &mut *ptr.cast() }
     }
 
-    /// The C structure, for a driver callback. C code appends with `vfio_info_cap_add()`, which
-    /// keeps the invariants.
+    /// Returns the C structure, for the callback of a driver. The driver may append to it with
+    /// `vfio_info_cap_add()`, which keeps the invariants.
     pub(super) fn as_raw(&mut self) -> *mut bindings::vfio_info_cap {
         &raw mut self.0
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes in the buffer.
     pub(crate) fn len(&self) -> usize {
         self.0.size
     }
 
-    /// What has been collected.
+    /// Returns the contents of the buffer.
     pub(crate) fn bytes(&self) -> &[u8] {
         if self.0.buf.is_null() {
             return &[];
         }
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants `size` bytes at `buf` are initialised. They do not change
+        // while `self` is borrowed.
         unsafe { slice::from_raw_parts(self.0.buf.cast(), self.0.size) }
     }
 
-    /// What has been collected, to be changed.
+    /// Returns the contents of the buffer, to be changed.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         if self.0.buf.is_null() {
             return &mut [];
         }
-        // SAFETY: By the type invariants; the borrow is exclusive.
+        // SAFETY: By the type invariants `size` bytes at `buf` are initialised, and `self` is
+        // borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(self.0.buf.cast(), self.0.size) }
     }
 
-    /// Appends `additional` zero bytes. May sleep.
+    /// Appends `additional` bytes that are zero. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`. The buffer is then empty, so that C code need not free it.
+    /// `ENOMEM`. The buffer is empty then, so that C code need not free it.
     pub(crate) fn grow(&mut self, additional: usize) -> Result {
         let mut bytes = self.take();
         let len = bytes.len().checked_add(additional).ok_or(ENOMEM)?;
         bytes.resize(len, 0, GFP_KERNEL)?;
         let (buf, size, _) = bytes.into_raw_parts();
-        // INVARIANT: A vector's memory is that of `kmalloc()`, and all of `size` was set.
+        // INVARIANT: The memory of a `KVec` comes from `kmalloc()`, and all `size` bytes are
+        // initialised.
         self.0 = bindings::vfio_info_cap {
             buf: buf.cast(),
             size,
@@ -97,12 +102,12 @@ impl CapBuffer {
         Ok(())
     }
 
-    /// Frees what has been collected.
+    /// Frees the contents of the buffer, which is empty then.
     pub(crate) fn clear(&mut self) {
         drop(self.take());
     }
 
-    /// Moves the memory out. INVARIANT: Leaves the first of the two cases behind.
+    /// Returns the contents of the buffer, which is empty then.
     fn take(&mut self) -> KVec<u8> {
         let bindings::vfio_info_cap { buf, size } = mem::replace(&mut self.0, Self::EMPTY);
         if buf.is_null() {

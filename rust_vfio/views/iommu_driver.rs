@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations of an IOMMU backend (`struct vfio_iommu_driver_ops`, `iommu_driver.h`).
+//! The operations of an IOMMU backend (`struct vfio_iommu_driver_ops`).
 //!
-//! A backend is another module, in C or Rust, that registers its table with the core. A
-//! [`BackendState`] is what its `open` returned, and keeps the module.
+//! A backend is another module, in C or Rust, that registers a table of operations with the core. A
+//! [`BackendState`] is the state that its `open` returned for a container. It holds a reference to
+//! the module. Backends lock their state themselves.
+//!
+//! Corresponds to the calls through `struct vfio_iommu_driver` in `drivers/vfio/container.c`;
+//! contract section 4.8. C header: `bindings/iommu_driver.h`.
 
 use core::ptr;
 
@@ -43,44 +47,46 @@ impl From<GroupType> for bindings::vfio_group_type {
     }
 }
 
-/// A registered table. The backend's module removes it before it goes.
+/// The table of operations of a backend. The backend unregisters it before it is unloaded.
 ///
 /// # Invariants
 ///
-/// The table is valid until [`crate::container::backend::unregister_driver`] returns, or while a
-/// [`ModuleRef`] of its owner is held.
+/// The table is valid until [`crate::container::backend::unregister_driver`] returns for it, and as
+/// long as a [`ModuleRef`] of its owner exists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IommuDriver(*const bindings::vfio_iommu_driver_ops);
 
-// SAFETY: The table is constant.
+// SAFETY: The table is constant, so any thread may read it.
 unsafe impl Send for IommuDriver {}
 // SAFETY: As above.
 unsafe impl Sync for IommuDriver {}
 
 impl IommuDriver {
-    /// A table that a backend registers.
+    /// Wraps the table of a backend.
     ///
     /// # Safety
     ///
-    /// `ops` must be valid until it is unregistered and while its module is referenced.
+    /// `ops` must be valid until it is unregistered, and as long as there is a reference to its
+    /// module.
     pub(crate) unsafe fn from_raw(ops: *const bindings::vfio_iommu_driver_ops) -> Self {
         // INVARIANT: By the safety requirements of this function.
         Self(ops)
     }
 
     fn ops(&self) -> &bindings::vfio_iommu_driver_ops {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the table is valid while the value is used.
         unsafe { &*self.0 }
     }
 
-    /// Whether the table has both or neither of the functions that must come in a pair.
+    /// Returns whether the table has both or none of `register_device` and `unregister_device`.
     pub(crate) fn is_consistent(&self) -> bool {
         self.ops().register_device.is_some() == self.ops().unregister_device.is_some()
     }
 
-    /// Keeps the backend's module, unless it is on its way out.
+    /// Takes a reference to the backend's module, or returns none if it is being unloaded.
     pub(crate) fn pin(&self) -> Option<PinnedDriver> {
-        // SAFETY: The table is valid by the type invariants, and its owner with it.
+        // SAFETY: The table is part of the module `owner`, which is valid as long as the table, or
+        // null.
         let module = unsafe { ModuleRef::get(self.ops().owner) }?;
         Some(PinnedDriver {
             driver: *self,
@@ -89,18 +95,19 @@ impl IommuDriver {
     }
 }
 
-/// A backend whose module cannot go.
+/// A backend with a reference to its module, which cannot be unloaded.
 pub(crate) struct PinnedDriver {
     driver: IommuDriver,
     _module: ModuleRef,
 }
 
 impl PinnedDriver {
-    /// What the backend says to CHECK_EXTENSION when no container uses it yet.
+    /// Returns the backend's answer to CHECK_EXTENSION, of a container that does not use it.
     ///
     /// # Errors
     ///
-    /// The backend's errno.
+    /// - `EINVAL` if the backend has no `ioctl`.
+    /// - Any errno of the backend's `ioctl`.
     pub(crate) fn check_extension(&self, arg: UserAddr) -> Result<isize> {
         ioctl(
             self.driver,
@@ -110,15 +117,19 @@ impl PinnedDriver {
         )
     }
 
-    /// Creates the backend's state for one container, of the type that the user asked for.
+    /// Creates the backend's state for a container. `arg` is the number of the IOMMU type that the
+    /// user passed to SET_IOMMU. Sleeps.
     ///
     /// # Errors
     ///
-    /// The backend's errno.
+    /// - `EINVAL` if the backend has no `open`.
+    /// - Any errno of the backend's `open`.
     pub(crate) fn open(self, arg: UserAddr) -> Result<BackendState> {
         let open = self.driver.ops().open.ok_or(EINVAL)?;
-        // SAFETY: The backend's module is held.
+        // SAFETY: `self` holds a reference to the backend's module, so the function is there. It
+        // takes any number.
         let data = from_err_ptr(unsafe { open(arg.get()) })?;
+        // INVARIANT: `open` returned `data`.
         Ok(BackendState { data, driver: self })
     }
 }
@@ -130,7 +141,8 @@ fn ioctl(
     arg: UserAddr,
 ) -> Result<isize> {
     let ioctl = driver.ops().ioctl.ok_or(EINVAL)?;
-    // SAFETY: The caller holds the backend's module; `data` is null or came from its `open`.
+    // SAFETY: Both callers hold a reference to the backend's module, and pass null or the state
+    // that its `open` returned. The backend checks the argument.
     let ret = unsafe { ioctl(data, cmd, arg.get()) };
     if ret < 0 {
         return Err(Error::from_errno(i32::try_from(ret).unwrap_or(0)));
@@ -138,13 +150,18 @@ fn ioctl(
     Ok(ret)
 }
 
-/// A backend's state for one container. Dropping it releases the state, then the module.
+/// The state of a backend for one container. Dropping it releases the state, then the reference to
+/// the module.
+///
+/// # Invariants
+///
+/// `data` came from `open` of `driver`, and is valid until this value is dropped.
 pub(crate) struct BackendState {
     data: *mut kernel::ffi::c_void,
     driver: PinnedDriver,
 }
 
-// SAFETY: A backend locks its state itself.
+// SAFETY: Any thread may call the operations of a backend, which locks its state itself.
 unsafe impl Send for BackendState {}
 // SAFETY: As above.
 unsafe impl Sync for BackendState {}
@@ -154,50 +171,66 @@ impl BackendState {
         self.driver.driver.ops()
     }
 
-    /// Passes an ioctl on.
+    /// Passes an ioctl of a container to the backend. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the backend has no `ioctl`.
+    /// - Any errno of the backend's `ioctl`.
     pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
         ioctl(self.driver.driver, self.data, cmd, arg)
     }
 
-    /// Lets the backend translate the DMA of a group.
+    /// Attaches a group, so that the backend translates the DMA of its devices. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the backend has no `attach_group`.
+    /// - Any errno of the backend's `attach_group`.
     pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result {
         let attach = self.ops().attach_group.ok_or(EINVAL)?;
-        // SAFETY: The state is live and the group valid.
+        // SAFETY: The state is valid by the type invariants, and `group` owns a reference.
         to_result(unsafe { attach(self.data, group.as_ptr(), kind.into()) })
     }
 
-    /// The opposite of [`BackendState::attach_group`].
+    /// Detaches a group; undoes [`BackendState::attach_group`]. Sleeps.
     pub(crate) fn detach_group(&self, group: &IommuGroup) {
         if let Some(detach) = self.ops().detach_group {
-            // SAFETY: The state is live and the group was attached.
+            // SAFETY: The state is valid by the type invariants. The only caller has attached the
+            // group, to which `group` owns a reference.
             unsafe { detach(self.data, group.as_ptr()) };
         }
     }
 
-    /// Tells the backend of a device that is about to be opened.
+    /// Tells the backend that a device is about to be opened.
     pub(crate) fn register_device(&self, device: &Device) {
         if let Some(register) = self.ops().register_device {
-            // SAFETY: The state is live and the device registered.
+            // SAFETY: The state is valid by the type invariants, and the device is valid, being a
+            // reference.
             unsafe { register(self.data, device.as_raw()) };
         }
     }
 
-    /// The opposite of [`BackendState::register_device`], after the device was closed.
+    /// Tells the backend that a device was closed; undoes [`BackendState::register_device`].
     pub(crate) fn unregister_device(&self, device: &Device) {
         if let Some(unregister) = self.ops().unregister_device {
-            // SAFETY: The state is live and the device was registered with it.
+            // SAFETY: The state is valid by the type invariants, and the device is valid, being a
+            // reference. The caller has registered it.
             unsafe { unregister(self.data, device.as_raw()) };
         }
     }
 
-    /// Pins pages of the user for an emulated device in `group`, and returns how many.
+    /// Pins pages for an emulated device in `group`, and returns their number. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOTTY` if the backend cannot, otherwise its errno.
+    /// - `ENOTTY` if the backend has no `pin_pages`.
+    /// - Any errno of the backend's `pin_pages`.
     pub(crate) fn pin_pages(&self, group: &IommuGroup, request: &PinRequest) -> Result<i32> {
         let pin = self.ops().pin_pages.ok_or(ENOTTY)?;
-        // SAFETY: The state is live, and the array as long as the request says.
+        // SAFETY: The state is valid by the type invariants, and `group` owns a reference. By the
+        // type invariants of `PinRequest` the array has room for all pages, and the caller has
+        // checked that it is not null.
         let ret = unsafe {
             pin(
                 self.data,
@@ -212,22 +245,24 @@ impl BackendState {
         Ok(ret)
     }
 
-    /// The opposite of [`BackendState::pin_pages`], for `count` pages from IOVA `iova` on.
+    /// Unpins `count` pages from IOVA `iova` on; undoes [`BackendState::pin_pages`]. Sleeps.
     pub(crate) fn unpin_pages(&self, iova: u64, count: i32) {
         if let Some(unpin) = self.ops().unpin_pages {
-            // SAFETY: The state is live.
+            // SAFETY: The state is valid by the type invariants. The backend checks the range.
             unsafe { unpin(self.data, iova, count) };
         }
     }
 
-    /// Copies between kernel memory and the user's memory at an IOVA.
+    /// Copies between kernel memory and user memory. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOTTY` if the backend cannot, otherwise its errno.
+    /// - `ENOTTY` if the backend has no `dma_rw`.
+    /// - Any errno of the backend's `dma_rw`.
     pub(crate) fn dma_rw(&self, copy: &DmaCopy) -> Result {
         let rw = self.ops().dma_rw.ok_or(ENOTTY)?;
-        // SAFETY: The state is live, and the buffer as long as the request says.
+        // SAFETY: The state is valid by the type invariants. By those of `DmaCopy` the buffer is
+        // valid for `len` bytes, and the caller has checked that it is not null.
         to_result(unsafe { rw(self.data, copy.iova, copy.data, copy.len, copy.write) })
     }
 }
@@ -235,7 +270,7 @@ impl BackendState {
 impl Drop for BackendState {
     fn drop(&mut self) {
         if let Some(release) = self.ops().release {
-            // SAFETY: The state came from `open`, and nobody else has it any more.
+            // SAFETY: By the type invariants the state came from `open`. It is not used afterwards.
             unsafe { release(self.data) };
         }
     }

@@ -3,9 +3,14 @@
 //! The callbacks of a device that can be migrated (`struct vfio_migration_ops`) or can log DMA
 //! (`struct vfio_log_ops`).
 //!
-//! A driver that sets one of the tables sets all of it; a missing function is `ENOTTY` here. The
-//! tables and `migration_flags` are set before the device is registered and do not change. The
-//! driver serialises its callbacks itself.
+//! A driver that sets one of the tables has to set all functions of it. The tables and
+//! `migration_flags` are set before the device is registered and do not change. The core holds no
+//! lock during the calls; drivers serialise them themselves. All callbacks may sleep.
+//!
+//! Contract sections 4.10 and 5.
+//!
+//! Deviation: C calls the functions of a table that is set without looking whether they are there.
+//! Here a missing function is `ENOTTY`, as a missing table is.
 
 use core::ptr::NonNull;
 
@@ -30,73 +35,101 @@ use crate::{
 
 impl Device {
     fn migration_ops(&self) -> Result<&bindings::vfio_migration_ops> {
-        // SAFETY: The member is set before registration; the table belongs to the driver, which
-        // outlives the device.
+        // SAFETY: The driver sets the member before it registers the device, and the table is part
+        // of the driver, which outlives the device.
         unsafe { (*self.as_raw()).mig_ops.as_ref() }.ok_or(ENOTTY)
     }
 
     fn log_ops(&self) -> Result<&bindings::vfio_log_ops> {
-        // SAFETY: As in `migration_ops`.
+        // SAFETY: The driver sets the member before it registers the device, and the table is part
+        // of the driver, which outlives the device.
         unsafe { (*self.as_raw()).log_ops.as_ref() }.ok_or(ENOTTY)
     }
 
-    /// Whether the device can be migrated.
+    /// Returns whether the device can be migrated: whether it has `mig_ops`.
     pub(crate) fn can_migrate(&self) -> bool {
         self.migration_ops().is_ok()
     }
 
-    /// Whether the device can log its DMA.
+    /// Returns whether the device can log DMA: whether it has `log_ops`.
     pub(crate) fn can_log_dma(&self) -> bool {
         self.log_ops().is_ok()
     }
 
-    /// The optional parts of migration that the device has, as bits of the user ABI.
+    /// Returns the optional parts of migration that the device has (`VFIO_MIGRATION_*` bits of the
+    /// user ABI).
     pub(crate) fn migration_flags(&self) -> u32 {
-        // SAFETY: The member is set before registration.
+        // SAFETY: The object is valid, being a reference. The driver sets the member before it
+        // registers the device.
         unsafe { (*self.as_raw()).migration_flags }
     }
 
-    /// Opts in to the second version of the pre-copy information, until the device is closed.
+    /// Opts in to version 2 of the pre-copy information, until the device is closed.
     pub(crate) fn opt_in_to_precopy_info_v2(&self) {
-        // SAFETY: A byte that is only ever set to 1 while the device is open, by whoever comes
-        // first; drivers read it without a lock.
+        // SAFETY: The object is valid, being a reference. The member is one byte, to which nothing
+        // but 1 is written while the device is open. The write is volatile because drivers read the
+        // member without a lock.
         unsafe { (&raw mut (*self.as_raw()).precopy_info_v2).write_volatile(1) };
     }
 
-    /// `migration_set_state`: moves the device to the state of this number, which the driver
-    /// checks. The result is the file through which its data goes, if the step opened one.
+    /// Calls `migration_set_state`: moves the device to the state with the number `state`, which
+    /// the driver checks. Returns the file for the migration data, if the driver opened one.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTTY` without a callback.
+    /// - Any errno of the driver's `migration_set_state`.
     pub(crate) fn set_migration_state(&self, state: u32) -> Result<Option<ARef<File>>> {
         let set = self.migration_ops()?.migration_set_state.ok_or(ENOTTY)?;
         let state = bindings::vfio_device_mig_state(state);
-        // SAFETY: The device is open.
+        // SAFETY: The device is valid, being a reference, and an open file calls this.
         let file = from_err_ptr(unsafe { set(self.as_raw(), state) })?;
         let Some(file) = NonNull::new(file) else {
             return Ok(None);
         };
-        // SAFETY: The driver returned a reference to a file that nobody else knows.
+        // SAFETY: The driver returned a reference, which the result owns, to a new file that nobody
+        // else uses.
         Ok(Some(unsafe { ARef::from_raw(file.cast::<File>()) }))
     }
 
-    /// `migration_get_state`: the number of the state the device is in.
+    /// Calls `migration_get_state`: returns the number of the state of the device.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTTY` without a callback.
+    /// - Any errno of the driver's `migration_get_state`.
     pub(crate) fn migration_state(&self) -> Result<u32> {
         let get = self.migration_ops()?.migration_get_state.ok_or(ENOTTY)?;
         let mut state = bindings::vfio_device_mig_state(0);
-        // SAFETY: The device is valid, and `state` for the call.
+        // SAFETY: The device is valid, being a reference, and `state` is valid during the call.
         to_result(unsafe { get(self.as_raw(), &mut state) })?;
         Ok(state.0)
     }
 
-    /// `migration_get_data_size`: how many bytes there will be to copy once the device is stopped.
+    /// Calls `migration_get_data_size`: returns how many bytes there will be to copy when the
+    /// device is stopped.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTTY` without a callback.
+    /// - Any errno of the driver's `migration_get_data_size`.
     pub(crate) fn migration_data_size(&self) -> Result<usize> {
         let get = self.migration_ops()?.migration_get_data_size;
         let mut size = 0;
-        // SAFETY: The device is open, and `size` valid for the call.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. `size` is
+        // valid during the call.
         to_result(unsafe { get.ok_or(ENOTTY)?(self.as_raw(), &mut size) })?;
         Ok(size)
     }
 
-    /// `log_start`: logs DMA to the ranges of the tree, of which there are `count`. The driver may
-    /// change the tree, and sets `page_size` to what it will use.
+    /// Calls `log_start`: starts to log DMA writes to the `count` ranges of the tree, which the
+    /// driver may change. The driver sets `page_size` to the size in bytes of the pages that it
+    /// logs.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTTY` without a callback.
+    /// - Any errno of the driver's `log_start`.
     pub(crate) fn start_log(
         &self,
         ranges: &mut OwnedTree,
@@ -104,21 +137,34 @@ impl Device {
         page_size: &mut u64,
     ) -> Result {
         let start = self.log_ops()?.log_start.ok_or(ENOTTY)?;
-        // SAFETY: The device is open; tree and page size are valid for the call.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. Tree and
+        // page size are valid, and nobody else uses them, during the call.
         to_result(unsafe { start(self.as_raw(), ranges.as_raw(), count, page_size) })
     }
 
-    /// `log_stop`.
+    /// Calls `log_stop`: stops to log DMA.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTTY` without a callback.
+    /// - Any errno of the driver's `log_stop`.
     pub(crate) fn stop_log(&self) -> Result {
         let stop = self.log_ops()?.log_stop.ok_or(ENOTTY)?;
-        // SAFETY: The device is open.
+        // SAFETY: The device is valid, being a reference, and an open file calls this.
         to_result(unsafe { stop(self.as_raw()) })
     }
 
-    /// `log_read_and_clear`: sets the bits of the pages that were written to.
+    /// Calls `log_read_and_clear`: sets the bits of the pages in the `length` bytes from IOVA
+    /// `iova` on that the device has written to, and clears the log of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOTTY` without a callback.
+    /// - Any errno of the driver's `log_read_and_clear`.
     pub(crate) fn report_log(&self, iova: usize, length: usize, bitmap: &MappedBitmap) -> Result {
         let report = self.log_ops()?.log_read_and_clear.ok_or(ENOTTY)?;
-        // SAFETY: The device is open, and the bitmap mapped for the call.
+        // SAFETY: The device is valid, being a reference, and an open file calls this. Bits can be
+        // set in a `MappedBitmap` as long as it exists.
         to_result(unsafe { report(self.as_raw(), iova, length, bitmap.as_raw()) })
     }
 }

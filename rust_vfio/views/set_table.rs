@@ -33,8 +33,8 @@ pub(crate) struct Sets(());
 impl Sets {
     /// Initialises the table. Called once.
     pub(crate) fn init(_: &ModuleInit) -> Self {
-        // SAFETY: The argument shows that nobody else uses the module yet, and the only caller calls
-        // this once.
+        // SAFETY: The argument shows that nobody else uses the module yet, and the only caller
+        // calls this once.
         unsafe { SETS.init() };
         Self(())
     }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What drivers of emulated devices ask of the user's memory, and how iommufd answers.
+//! The requests of drivers of emulated devices for user memory (pin, unpin, copy), and how they are
+//! passed to iommufd.
+//!
+//! There is no lock here: a request is an argument, and iommufd has locks of its own. Corresponds
+//! to the iommufd branches of `vfio_pin_pages()`, `vfio_unpin_pages()` and `vfio_dma_rw()` in
+//! `drivers/vfio/vfio_main.c`; contract section 4.5.
 
 #[cfg(CONFIG_IOMMUFD)]
 use kernel::{
@@ -16,7 +21,7 @@ use crate::{
     views::device::Device, //
 };
 
-/// What a driver asks to pin.
+/// A request to pin pages.
 ///
 /// # Invariants
 ///
@@ -29,7 +34,8 @@ pub(crate) struct PinRequest {
 }
 
 impl PinRequest {
-    /// Pages from IOVA `iova` on, to be accessed as `prot` says.
+    /// Creates a request for `count` pages from IOVA `iova` on, to be accessed as `prot` says
+    /// (flags of the IOMMU API). The pages go into the array `pages`.
     ///
     /// # Safety
     ///
@@ -49,18 +55,18 @@ impl PinRequest {
         }
     }
 
-    /// How many pages, as the driver said it: perhaps a negative number.
+    /// Returns the number of pages as the driver passed it, which may be negative.
     pub(crate) fn count(&self) -> i32 {
         self.count
     }
 
-    /// Whether there is nowhere to put the pages.
+    /// Returns whether the driver passed no array for the pages.
     pub(crate) fn has_no_array(&self) -> bool {
         self.pages.is_null()
     }
 }
 
-/// What a driver asks to copy from or to the user's memory.
+/// A request to copy between a buffer of the driver and user memory.
 ///
 /// # Invariants
 ///
@@ -73,7 +79,8 @@ pub(crate) struct DmaCopy {
 }
 
 impl DmaCopy {
-    /// `len` bytes at IOVA `iova`: to the user if `write`, else from there.
+    /// Creates a request for the `len` bytes from IOVA `iova` on: to user memory if `write`, from
+    /// it otherwise.
     ///
     /// # Safety
     ///
@@ -93,7 +100,7 @@ impl DmaCopy {
         }
     }
 
-    /// Whether there is nothing to copy.
+    /// Returns whether there is no buffer or the length is 0.
     pub(crate) fn is_empty(&self) -> bool {
         self.data.is_null() || self.len == 0
     }
@@ -101,13 +108,15 @@ impl DmaCopy {
 
 #[cfg(CONFIG_IOMMUFD)]
 impl Device {
-    /// What the device is bound with, if it is emulated and bound; without the set's lock.
+    /// Returns the access of an emulated device, or none if it is not bound. The lock of the set
+    /// need not be held.
     ///
-    /// For drivers that use the memory of the user: they do so while their device is open, and
+    /// Called for drivers that access user memory. They do so only while their device is open, and
     /// the member does not change meanwhile.
     pub(crate) fn peek_iommufd_access(&self) -> Option<&IommufdAccess> {
-        // SAFETY: An aligned pointer; the volatile read keeps the compiler from assuming that
-        // nobody else writes it. A value that is not null stays valid while the device is open.
+        // SAFETY: The object is valid, being a reference, and the member is an aligned pointer. The
+        // read is volatile because another task may write it. An access that is found stays valid
+        // while the device is open, and so during the driver's call.
         unsafe {
             let access = (&raw const (*self.as_raw()).iommufd_access).read_volatile();
             access.cast::<IommufdAccess>().as_ref()
@@ -115,7 +124,13 @@ impl Device {
     }
 }
 
-/// iommufd wants whole pages: their first byte, and how many bytes.
+/// Returns the IOVA of the first byte and the length in bytes of `count` pages, of which the first
+/// one contains `iova`.
+///
+/// # Errors
+///
+/// - `EINVAL` if `iova` is larger than `usize::MAX`.
+/// - `EOVERFLOW` if `count` is negative, or the length is larger than `usize::MAX`.
 #[cfg(CONFIG_IOMMUFD)]
 fn pages(iova: u64, count: i32) -> Result<(usize, usize)> {
     let iova = usize::try_from(iova).map_err(|_| EINVAL)?;
@@ -126,30 +141,41 @@ fn pages(iova: u64, count: i32) -> Result<(usize, usize)> {
 
 #[cfg(CONFIG_IOMMUFD)]
 impl IommufdAccess {
-    /// Pins pages and returns how many.
+    /// Pins pages and returns their number. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for an address that is none, `EOVERFLOW` for a range that wraps, iommufd's errno.
+    /// - `EINVAL` if the IOVA is larger than `usize::MAX`.
+    /// - `EOVERFLOW` if the number of pages is negative, or the range wraps.
+    /// - `ENOENT` if no IOAS is attached, or a page of the range is not mapped.
+    /// - `EINVAL` if memory of the range is being unmapped or is not aligned to pages.
+    /// - `EPERM` if the mapping does not permit the access.
+    /// - Any other errno with which iommufd fails to pin memory.
+    #[doc(alias = "iommufd_access_pin_pages")]
     pub(crate) fn pin_pages(&self, request: &PinRequest) -> Result<i32> {
         let (iova, len) = pages(request.iova, request.count)?;
-        // Pages that the device only reads may be read-only.
+        // Without the flag, pages may be read-only.
         const WRITE: i32 = bindings::IOMMU_WRITE as i32;
         let flags = match request.prot & WRITE {
             0 => 0,
             _ => bindings::IOMMUFD_ACCESS_RW_WRITE,
         };
-        // SAFETY: The access is valid, and the array has a place for each page of the range.
+        // SAFETY: The access is valid, being a reference. By the type invariants of `PinRequest`
+        // the array has room for each page of the range, and the caller has checked that it is not
+        // null.
         to_result(unsafe {
             bindings::iommufd_access_pin_pages(self.as_raw(), iova, len, request.pages, flags)
         })?;
         Ok(request.count)
     }
 
-    /// The opposite of [`IommufdAccess::pin_pages`].
+    /// Unpins `count` pages, of which the first one contains IOVA `iova`; undoes
+    /// [`IommufdAccess::pin_pages`]. Warns if the range is not valid. Sleeps.
+    #[doc(alias = "iommufd_access_unpin_pages")]
     pub(crate) fn unpin_pages(&self, iova: u64, count: i32) {
         match pages(iova, count) {
-            // SAFETY: The access is valid; iommufd warns of pages that are not pinned.
+            // SAFETY: The access is valid, being a reference. iommufd checks the range, and warns
+            // if its pages are not pinned.
             Ok((iova, len)) => unsafe {
                 bindings::iommufd_access_unpin_pages(self.as_raw(), iova, len)
             },
@@ -159,23 +185,30 @@ impl IommufdAccess {
         }
     }
 
-    /// Copies between kernel memory and the user's memory at an IOVA.
+    /// Copies between kernel memory and user memory. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for an address that is none, iommufd's errno.
+    /// - `EINVAL` if the IOVA is larger than `usize::MAX`.
+    /// - `EOVERFLOW` if the range wraps.
+    /// - `ENOENT` if no IOAS is attached, or a byte of the range is not mapped.
+    /// - `EINVAL` if memory of the range is being unmapped.
+    /// - `EPERM` if the mapping does not permit the access.
+    /// - `EFAULT`, or any other errno with which iommufd fails to access memory.
+    #[doc(alias = "iommufd_access_rw")]
     pub(crate) fn rw(&self, copy: &DmaCopy) -> Result {
         let iova = usize::try_from(copy.iova).map_err(|_| EINVAL)?;
         let mut flags = 0;
         if copy.write {
             flags |= bindings::IOMMUFD_ACCESS_RW_WRITE;
         }
-        // SAFETY: The calling task is valid, and `mm` is its own business.
+        // SAFETY: The calling task is valid, and nobody else changes its `mm` while it runs.
         if unsafe { (*kernel::task::Task::current_raw()).mm.is_null() } {
-            // A kernel thread has to borrow the memory of the user.
+            // A kernel thread has no address space; iommufd makes it use that of the user.
             flags |= bindings::IOMMUFD_ACCESS_RW_KTHREAD;
         }
-        // SAFETY: The access is valid, and the buffer as long as the request says.
+        // SAFETY: The access is valid, being a reference. By the type invariants of `DmaCopy` the
+        // buffer is valid for `len` bytes, and the caller has checked that it is not null.
         to_result(unsafe {
             bindings::iommufd_access_rw(self.as_raw(), iova, copy.data, copy.len, flags)
         })
