@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A copy of the declarations in the kernel's private header drivers/vfio/vfio.h
- * for the interface between vfio.ko and an IOMMU backend: a table of operations,
- * and two functions to register it. Either side may be the kernel's C module, so
- * layout and types must be the same; iommu_driver_check.c compares them if the
- * build tree has the kernel's header.
+ * for the interface between vfio.ko and an IOMMU backend: a table of
+ * operations, and two functions to register it. Either side may be the kernel's
+ * C module, so layout and types must be the same; iommu_driver_check.c compares
+ * them if the build tree has the kernel's header.
  */
 #ifndef RUST_VFIO_IOMMU_DRIVER_COPY_H
 #define RUST_VFIO_IOMMU_DRIVER_COPY_H

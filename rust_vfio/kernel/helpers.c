@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inline functions and macros of the kernel, wrapped in functions: see helpers.h.
+ * Inline functions and macros of the kernel, wrapped in functions: see
+ * helpers.h.
  */
 #include <linux/anon_inodes.h>
 #include <linux/pm_runtime.h>
