@@ -15,8 +15,8 @@
 //! | [`state`] | The group itself, and its locks |
 //! | [`open`] | Opening and closing of devices |
 //! | [`device_file`] | Files of devices that were opened through their group |
-//! | [`file`] | The file of a group, and its ioctls |
-//! | [`block`] | Keeping the file of a group from being opened |
+//! | [`file`](mod@file) | The file of a group, and its ioctls |
+//! | [`block`](mod@block) | Keeping the file of a group from being opened |
 //! | [`registry`] | Finding, creating and removing groups |
 //!
 //! Corresponds to `drivers/vfio/group.c`; contract 1.6 to 1.8 and 3.2.

@@ -9,6 +9,8 @@
 //! Corresponds to `vfio_pin_pages()`, `vfio_unpin_pages()` and `vfio_dma_rw()` in
 //! `drivers/vfio/vfio_main.c`; contract 4.5.
 
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use kernel::sync::Arc;
 use kernel::{
     prelude::*,
     sync::atomic::{
@@ -56,7 +58,7 @@ struct Called<'a>(core::marker::PhantomData<&'a Device>);
 
 impl<'a> Stage for Called<'a> {
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    type Container = ActiveContainer;
+    type Container = Arc<ActiveContainer>;
     #[cfg(CONFIG_IOMMUFD)]
     type Iommufd = &'a IommufdAccess;
 }

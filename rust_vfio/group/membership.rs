@@ -63,12 +63,14 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if user space has not chosen a backend with SET_IOMMU.
-    pub(super) fn active(&self) -> Result<ActiveContainer> {
-        Ok(ActiveContainer {
+    /// - `EINVAL` if user space has not chosen a backend with SET_IOMMU.
+    /// - `ENOMEM`.
+    pub(super) fn active(&self) -> Result<Arc<ActiveContainer>> {
+        let active = ActiveContainer {
             backend: self.container.backend()?,
             identity: self.identity.clone(),
-        })
+        };
+        Ok(Arc::new(active, GFP_KERNEL)?)
     }
 }
 
@@ -79,7 +81,6 @@ impl Drop for Membership {
 }
 
 /// A reference to the backend of a group, and the IOMMU group by which the backend knows it.
-#[derive(Clone)]
 pub(crate) struct ActiveContainer {
     backend: Arc<Backend>,
     identity: IommuGroup,

@@ -8,6 +8,8 @@
 //! contract 3.2 (GET_DEVICE_FD), 3.4 and 7.2.
 
 use kernel::prelude::*;
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use kernel::sync::Arc;
 
 #[cfg(CONFIG_VFIO_CONTAINER)]
 use crate::group::{
@@ -194,7 +196,7 @@ impl Group {
     /// Lets drivers of the group's devices reach the user's memory through the container. Called
     /// before the first of them is opened there; takes the spinlock `active`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    fn activate(&self, active: ActiveContainer) {
+    fn activate(&self, active: Arc<ActiveContainer>) {
         let spare = {
             let mut slot = self.active.lock();
             match &*slot {

@@ -11,6 +11,8 @@
 
 use core::num::NonZeroUsize;
 
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use kernel::sync::Arc;
 use kernel::{
     new_mutex,
     new_spinlock,
@@ -70,7 +72,7 @@ pub(crate) struct GroupData {
     /// The backend, while devices are open through a container.
     #[cfg(CONFIG_VFIO_CONTAINER)]
     #[pin]
-    pub(super) active: SpinLock<Option<ActiveContainer>>,
+    pub(super) active: SpinLock<Option<Arc<ActiveContainer>>>,
 }
 
 /// The list of devices, pinned inside of its lock.
@@ -212,6 +214,6 @@ pub(crate) fn is_noiommu(device: &Device) -> bool {
 /// Returns a reference to the backend for a device that is open through a container, or none if no
 /// device of its group is. Takes only the spinlock `active`; does not sleep.
 #[cfg(CONFIG_VFIO_CONTAINER)]
-pub(crate) fn active_container(device: &Device) -> Option<ActiveContainer> {
+pub(crate) fn active_container(device: &Device) -> Option<Arc<ActiveContainer>> {
     Group::of(device)?.active.lock().clone()
 }

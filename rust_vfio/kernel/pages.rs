@@ -346,41 +346,29 @@ impl PinnedFrames {
         unsafe { bindings::vfio_rs_page_reserved(self.first()) }
     }
 
-    /// Returns the number of frames from the first page to the end of its folio.
-    pub(crate) fn frames_in_folio(&self) -> usize {
+    /// Pins the frames behind these as well, up to `limit` frames in total, as far as the folio of
+    /// the first one goes. If that fails nothing has changed.
+    #[doc(alias = "folio_add_pins")]
+    pub(crate) fn extend_in_folio(&mut self, limit: usize) {
         // SAFETY: By the type invariants the page is pinned, so its folio is neither freed nor
         // split.
-        let end = unsafe {
+        let (folio, end) = unsafe {
             let folio = bindings::vfio_rs_page_folio(self.first());
-            bindings::vfio_rs_folio_pfn(folio)
-                .saturating_add(bindings::vfio_rs_folio_nr_pages(folio))
+            let end = bindings::vfio_rs_folio_pfn(folio)
+                .saturating_add(bindings::vfio_rs_folio_nr_pages(folio));
+            (folio, end)
         };
-        end.saturating_sub(self.pfn)
-    }
-
-    /// Pins further page frames behind these, up to `count` frames in total, all of them in the
-    /// folio of the first one. Returns whether that worked; if not nothing has changed.
-    #[doc(alias = "folio_add_pins")]
-    pub(crate) fn extend_in_folio(&mut self, count: usize) -> bool {
+        let count = end.saturating_sub(self.pfn).min(limit);
         let Some(Ok(more)) = count.checked_sub(self.count).map(u32::try_from) else {
-            return false;
+            return;
         };
-        if count > self.frames_in_folio() {
-            return false;
+        // SAFETY: By the type invariants the folio has a pin of this value, which is what
+        // `folio_add_pins()` requires.
+        if more > 0 && unsafe { bindings::folio_add_pins(folio, more) } == 0 {
+            // INVARIANT: The pins of all pages of a folio are one counter, to which `more` pins
+            // were added; the `count` frames are all in the folio.
+            self.count = count;
         }
-        if more > 0 {
-            // SAFETY: By the type invariants the folio has a pin; further ones may be added then.
-            let added = unsafe {
-                bindings::folio_add_pins(bindings::vfio_rs_page_folio(self.first()), more)
-            };
-            if added != 0 {
-                return false;
-            }
-        }
-        // INVARIANT: The pins of all pages of a folio are one counter, to which `more` pins were
-        // added; the `count` frames are all in the folio as checked above.
-        self.count = count;
-        true
     }
 
     /// Unpins the frames, and marks their pages dirty if they were `written`. May sleep.

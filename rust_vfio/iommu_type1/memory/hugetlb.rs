@@ -19,7 +19,10 @@ use kernel::mm::{
 
 use crate::{
     iommu_type1::{
-        logic::units::PageCount,
+        logic::{
+            runs::FrameKind,
+            units::PageCount, //
+        },
         memory::pin::PinnedRun, //
     },
     kernel::{
@@ -76,10 +79,10 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
     // permissions, as the area is one of hugetlbfs.
     let in_area = end.saturating_sub(vaddr) >> mm::SHIFT;
     let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
-    let wanted = frames.frames_in_folio().min(in_area).min(limit);
     // If that fails the one base page is returned.
-    let _ = frames.extend_in_folio(wanted);
-    match PinnedRun::of_pages(frames) {
+    frames.extend_in_folio(in_area.min(limit));
+    // The kernel reserves no huge page of hugetlbfs.
+    match PinnedRun::new(frames, FrameKind::Pinned) {
         Ok(run) => Found::Pinned(run),
         Err(_) => Found::Otherwise(end),
     }

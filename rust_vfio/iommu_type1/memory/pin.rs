@@ -92,6 +92,17 @@ impl PinnedRun {
         } else {
             FrameKind::Pinned
         };
+        Self::new(frames, kind)
+    }
+
+    /// Takes over the pins of `frames`, all of which are of the kind `kind`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the frame number or the number of frames does not fit into a [`Run`]. The frames
+    /// are unpinned then.
+    #[inline]
+    pub(crate) fn new(frames: PinnedFrames, kind: FrameKind) -> Result<Self> {
         let first = Pfn::new(frames.pfn() as u64);
         let run = Run::new(first, PageCount::new(frames.count() as u64), kind).ok_or(EFAULT)?;
         // INVARIANT: `into_raw` gives up the pins of `frames`, so the new value owns them.
