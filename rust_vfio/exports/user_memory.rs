@@ -9,7 +9,7 @@ use kernel::error::from_result;
 
 use crate::{
     bindings,
-    user_memory as dma,
+    user_memory,
     views::{
         device::Device,
         user_dma::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Pins `npage` pages from IOVA `iova` on, for accesses as `prot` says (flags of the IOMMU API),
-/// and stores them in `pages`. Returns their number or a negative errno (see [`dma::pin_pages`]).
+/// and stores them in `pages`. Returns their number or a negative errno (see [`user_memory::pin_pages`]).
 /// Sleeps.
 ///
 /// # Safety
@@ -42,7 +42,7 @@ unsafe extern "C" fn vfio_pin_pages(
             PinRequest::new(iova, npage, prot, pages),
         )
     };
-    from_result(|| dma::pin_pages(device, &request))
+    from_result(|| user_memory::pin_pages(device, &request))
 }
 
 /// Unpins `npage` pages from IOVA `iova` on. Sleeps.
@@ -57,11 +57,11 @@ unsafe extern "C" fn vfio_unpin_pages(
     npage: kernel::ffi::c_int,
 ) {
     // SAFETY: By the safety requirements of this function.
-    dma::unpin_pages(unsafe { Device::from_raw(device) }, iova, npage);
+    user_memory::unpin_pages(unsafe { Device::from_raw(device) }, iova, npage);
 }
 
 /// Copies `len` bytes between `data` and user memory from IOVA `iova` on: to user memory if
-/// `write`, from it otherwise. Returns 0 or a negative errno (see [`dma::rw`]). Sleeps.
+/// `write`, from it otherwise. Returns 0 or a negative errno (see [`user_memory::rw`]). Sleeps.
 ///
 /// # Safety
 ///
@@ -82,7 +82,7 @@ unsafe extern "C" fn vfio_dma_rw(
             DmaCopy::new(iova, data, len, write),
         )
     };
-    from_result(|| dma::rw(device, &copy).map(|()| 0))
+    from_result(|| user_memory::rw(device, &copy).map(|()| 0))
 }
 
 export! {

@@ -41,9 +41,9 @@ pub(crate) fn block(device: &Device) -> Result<Blocked> {
     let files = match state.users {
         Users::GroupFile(_) => return Err(EBUSY),
         Users::Nobody => NonZeroUsize::MIN,
-        Users::NodeFiles(files) => files.checked_add(1).ok_or(EMFILE)?,
+        Users::CdevFiles(files) => files.checked_add(1).ok_or(EMFILE)?,
     };
-    state.users = Users::NodeFiles(files);
+    state.users = Users::CdevFiles(files);
     Ok(Blocked(group.into()))
 }
 
@@ -52,9 +52,9 @@ impl Drop for Blocked {
     #[doc(alias = "vfio_device_unblock_group")]
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        if let Users::NodeFiles(files) = state.users {
+        if let Users::CdevFiles(files) = state.users {
             state.users = match NonZeroUsize::new(files.get() - 1) {
-                Some(files) => Users::NodeFiles(files),
+                Some(files) => Users::CdevFiles(files),
                 None => Users::Nobody,
             };
         }

@@ -242,7 +242,7 @@ impl FileOps for Group {
         noiommu::check_rawio(group.kind)?;
         match state.users {
             Users::Nobody => state.users = Users::GroupFile(OpenFile::new(file)),
-            Users::GroupFile(_) | Users::NodeFiles(_) => return Err(EBUSY),
+            Users::GroupFile(_) | Users::CdevFiles(_) => return Err(EBUSY),
         }
         drop(state);
         Ok(group)

@@ -110,7 +110,7 @@ pub(super) enum Users {
         not(CONFIG_VFIO_DEVICE_CDEV),
         expect(dead_code, reason = "devices have no nodes")
     )]
-    NodeFiles(NonZeroUsize),
+    CdevFiles(NonZeroUsize),
 }
 
 impl GroupState {

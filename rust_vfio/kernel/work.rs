@@ -88,8 +88,8 @@ impl Drop for OrderedQueue {
     }
 }
 
-/// Initialises a work item that runs `func`. `name` and `key` tell lockdep which kind of item it is:
-/// one kind may wait for another.
+/// Initialises a work item that runs `func`. `name` and `key` tell lockdep which kind of item it
+/// is: one kind may wait for another.
 ///
 /// # Safety
 ///

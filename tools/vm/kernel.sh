@@ -40,7 +40,7 @@ if [ ! -f "$tree/.complete" ]; then
 		esac
 	done | sort -u)
 	[ -z "$missing" ] || die "the kernel refuses these settings:"$'\n'"$missing"
-	say "building it: about 8 minutes on two cores, 11 with debugging"
+	say "building it: 10 to 20 minutes on two cores, 15 to 30 with debugging"
 	# A line every half minute: how far it is, by the objects that exist.
 	(while sleep 30; do
 		printf '    %s objects\n' "$(grep -cE '^ +(CC|RUSTC|AS) ' "$tree/build.log" || true)" >&2
