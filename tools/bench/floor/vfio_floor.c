@@ -18,12 +18,15 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/timex.h>
 #include <linux/uaccess.h>
 
 /* Pages that are pinned by one call, as both backends do. */
 #define BATCH		512UL
+/* Runs that are mapped by one call: a page of scatterlist entries. */
+#define QUEUE		(PAGE_SIZE / sizeof(struct scatterlist))
 /* As in the benchmark: above what is reserved, aligned to all huge pages. */
 #define IOVA		(4ULL << 30)
 #define PROT		(IOMMU_READ | IOMMU_WRITE)
@@ -48,6 +51,9 @@ static DEFINE_MUTEX(lock);
 static struct page *batch[BATCH];
 static struct run *runs;
 static size_t run_count;
+/* The last runs, which are not mapped yet. */
+static struct scatterlist *queue;
+static unsigned int queued;
 static cycles_t map_cycles, unmap_cycles;
 
 /* How many pages from page number @at of the batch on are consecutive. */
@@ -67,31 +73,40 @@ static unsigned long consecutive(unsigned long at, unsigned long count)
 	return n;
 }
 
-static int map_run(const struct run *run, dma_addr_t *iova)
+/* Maps the runs that are queued, which saves a flush for each of them. */
+static int map_queue(dma_addr_t *iova)
 {
-	size_t size = run->pages << PAGE_SHIFT;
-	int ret = iommu_map(domain, *iova, page_to_phys(run->first), size, PROT, GFP_KERNEL);
+	ssize_t size;
 
-	if (!ret)
-		*iova += size;
-	return ret;
+	if (!queued)
+		return 0;
+	size = iommu_map_sg(domain, *iova, queue, queued, PROT, GFP_KERNEL);
+	if (size <= 0)
+		return size ?: -EIO;
+	*iova += size;
+	queued = 0;
+	return 0;
 }
 
-/* Adds consecutive pages to the last run, or maps that and begins another. */
+/* Adds consecutive pages to the last run, or queues that and begins another. */
 static int add(struct page *first, unsigned long pages, dma_addr_t *iova)
 {
-	struct run *last = run_count ? &runs[run_count - 1] : NULL;
+	struct run *last = queued ? &runs[run_count - 1] : NULL;
 	int ret;
 
-	if (last && last->first + last->pages == first) {
+	/* The length of an entry has 32 bits. */
+	if (last && last->first + last->pages == first &&
+	    last->pages + pages <= UINT_MAX >> PAGE_SHIFT) {
 		last->pages += pages;
+		queue[queued - 1].length = last->pages << PAGE_SHIFT;
 		return 0;
 	}
-	if (last) {
-		ret = map_run(last, iova);
+	if (queued == QUEUE) {
+		ret = map_queue(iova);
 		if (ret)
 			return ret;
 	}
+	sg_set_page(&queue[queued++], first, pages << PAGE_SHIFT, 0);
 	runs[run_count++] = (struct run){ first, pages };
 	return 0;
 }
@@ -132,7 +147,7 @@ static int map_all(unsigned long vaddr, unsigned long pages)
 		vaddr += done << PAGE_SHIFT;
 		pages -= done;
 	}
-	return run_count ? map_run(&runs[run_count - 1], &iova) : -EINVAL;
+	return map_queue(&iova);
 }
 
 static int unmap_all(size_t size)
@@ -179,10 +194,16 @@ static ssize_t floor_write(struct file *file, const char __user *buf, size_t len
 		return -EINVAL;
 	guard(mutex)(&lock);
 	runs = kvcalloc(size >> PAGE_SHIFT, sizeof(*runs), GFP_KERNEL);
-	if (!runs)
-		return -ENOMEM;
-	run_count = 0;
-	ret = measure(vaddr, size);
+	queue = kcalloc(QUEUE, sizeof(*queue), GFP_KERNEL);
+	if (runs && queue) {
+		sg_init_table(queue, QUEUE);
+		run_count = 0;
+		queued = 0;
+		ret = measure(vaddr, size);
+	} else {
+		ret = -ENOMEM;
+	}
+	kfree(queue);
 	kvfree(runs);
 	return ret ?: len;
 }
