@@ -13,6 +13,7 @@ IMPL ?= rust
 DEBUG ?=
 TESTS ?=
 SCOPE ?=
+SPLIT ?=
 CHECK ?=
 LONG ?=
 ROWS ?=
@@ -25,7 +26,9 @@ cargo   := cargo --quiet
 target   := x86_64-unknown-linux-gnu
 programs := $(build)/programs
 vm_programs := vfio-selftests vfio-demo vfio-bench
-vm_out   := $(build)/vm-$(flavour)
+vm_out   := $(build)/vm-$(flavour)$(if $(SPLIT),-split)
+# Each group gets a domain of its own, which no IOMMU of QEMU makes necessary.
+split    := $(if $(SPLIT),KRUSTFLAGS='--cfg vfio_split_domains')
 
 # Copies what differs, so that nothing is written while another make uses it.
 copy := install --compare --mode=755
@@ -44,7 +47,7 @@ vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
 .PHONY: help setup kernel modules modules_install vm-modules programs vm-ready demo test \
 	 test-all build-matrix iommu-matrix floor bench shell check rust-analyzer layers clippy \
-	 checkpatch shellcheck fmt fmt-check doc docs docs-check clean
+	 checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,7 +75,7 @@ vm-modules:
 	@tools/setup.sh
 	@kernel=$(vm_kernel); \
 	echo "==> building the modules for the $(flavour) kernel" >&2; \
-	tools/modules.sh "$$kernel" "$(CURDIR)" "$(vm_out)/out" modules; \
+	tools/modules.sh "$$kernel" "$(CURDIR)" "$(vm_out)/out" $(split) modules; \
 	tools/modules.sh "$$kernel" "$(CURDIR)/tools/testing/selftests/vfio/fixture" \
 		"$(vm_out)/fixture" modules; \
 	mkdir -p "$(vm_out)/modules"; \
@@ -103,7 +106,7 @@ demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 # total, which is the last line also when something failed.
 host_log := $(if $(TESTS)$(SCOPE),,$(build)/host-test.log)
 
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SCOPE=, TESTS=pattern)
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, TESTS=pattern)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
 	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
@@ -166,6 +169,9 @@ shellcheck: ## Lint all scripts
 
 layers: ## Check the structure of the modules against docs/architecture.md
 	@$(cargo) run -p layers
+
+stack: vm-modules ## Show which functions take most of the stack; more than 1 KiB is an error
+	@tools/stack.sh "$(vm_out)/modules"
 
 fmt: ## Format all Rust code
 	@git ls-files '*.rs' | xargs /usr/bin/rustfmt --edition 2021 --config-path .

@@ -14,6 +14,7 @@ release() {
 	step test-c make test IMPL=c SCOPE=vm LONG=1
 	step test-rust-core make test IMPL=rust-core SCOPE=vm
 	step test-rust-type1 make test IMPL=rust-type1 SCOPE=vm
+	step test-split make test SPLIT=1 SCOPE=rows
 	step iommu-matrix make iommu-matrix
 	step bench make bench CHECK=1
 }
