@@ -23,6 +23,8 @@ mod kernel {
     pub(crate) mod mm;
     pub(crate) mod pages;
     pub(crate) mod pfnmap;
+    #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
+    pub(crate) mod task;
     #[allow(dead_code, reason = "`vfio.ko` needs more of it")]
     pub(crate) mod uaccess;
 }

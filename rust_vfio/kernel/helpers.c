@@ -39,11 +39,6 @@ void vfio_rs_assert_mutex_held(struct mutex *lock)
 	lockdep_assert_held(lock);
 }
 
-void vfio_rs_task_comm(struct task_struct *task, u8 comm[TASK_COMM_LEN])
-{
-	strscpy_pad(comm, task->comm, TASK_COMM_LEN);
-}
-
 struct cdev *vfio_rs_inode_cdev(struct inode *inode)
 {
 	return inode->i_cdev;

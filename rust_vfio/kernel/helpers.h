@@ -25,7 +25,6 @@ void vfio_rs_list_del(struct list_head *entry);
 void *vfio_rs_kvzalloc(size_t size);
 void vfio_rs_ida_init(struct ida *ida);
 void vfio_rs_assert_mutex_held(struct mutex *lock);
-void vfio_rs_task_comm(struct task_struct *task, u8 comm[TASK_COMM_LEN]);
 struct cdev *vfio_rs_inode_cdev(struct inode *inode);
 struct file *vfio_rs_anon_inode_getfile_pread(const char *name,
 					      const struct file_operations *fops,

@@ -4,6 +4,7 @@
  * helpers_type1.h.
  */
 #include <linux/mm.h>
+#include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
@@ -23,6 +24,14 @@ unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
 				  unsigned int limit)
 {
 	return task_rlimit(task, limit);
+}
+
+bool vfio_rs_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&state);
 }
 
 int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm)

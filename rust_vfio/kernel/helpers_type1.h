@@ -17,6 +17,7 @@ void vfio_rs_cond_resched(void);
 bool vfio_rs_fatal_signal_pending(struct task_struct *task);
 unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
 				  unsigned int limit);
+bool vfio_rs_ratelimit(void);
 
 /* Address spaces and user virtual addresses. */
 int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm);

@@ -145,6 +145,14 @@ pub(crate) fn memlock_limit(task: &Task) -> usize {
     unsafe { bindings::vfio_rs_task_rlimit(task.as_ptr(), bindings::RLIMIT_MEMLOCK) }
 }
 
+/// Returns whether a message about the limit of a process may be logged now. Up to 10 may in five
+/// seconds, and the kernel logs how many more there would have been.
+#[doc(alias = "__ratelimit")]
+pub(crate) fn may_log_limit() -> bool {
+    // SAFETY: There are no safety requirements.
+    unsafe { bindings::vfio_rs_ratelimit() }
+}
+
 /// Returns whether the calling task may exceed `RLIMIT_MEMLOCK` (`CAP_IPC_LOCK`).
 #[doc(alias = "capable")]
 pub(crate) fn capable_ipc_lock() -> bool {

@@ -7,6 +7,8 @@
 //!
 //! C headers: `include/linux/sched.h`, `include/linux/capability.h`, `include/linux/panic.h`.
 
+use kernel::task::Task;
+
 use crate::bindings;
 
 /// Returns whether the calling task has the capability `CAP_SYS_RAWIO`.
@@ -25,16 +27,27 @@ pub(crate) fn taint_user() {
 }
 
 /// The name of a task, as in `/proc/<pid>/comm`.
-pub(crate) struct Comm([u8; bindings::TASK_COMM_LEN as usize]);
+pub(crate) struct Comm([u8; Self::LEN]);
 
 impl Comm {
+    const LEN: usize = bindings::TASK_COMM_LEN as usize;
+
     /// Returns the name of the calling task.
     pub(crate) fn current() -> Self {
-        let mut comm = [0; bindings::TASK_COMM_LEN as usize];
-        let task = kernel::task::Task::current_raw();
-        // SAFETY: The calling task is valid, and the buffer has the length that the prototype of
-        // the function says.
-        unsafe { bindings::vfio_rs_task_comm(task, comm.as_mut_ptr()) };
+        Self::of(kernel::current!())
+    }
+
+    /// Returns the name of `task`. If it is changed meanwhile, the result can have parts of both
+    /// names.
+    pub(crate) fn of(task: &Task) -> Self {
+        let mut comm = [0; Self::LEN];
+        // SAFETY: `task` is valid by the type invariants of `Task`.
+        let from = unsafe { &raw const (*task.as_ptr()).comm }.cast::<u8>();
+        for (index, byte) in comm.iter_mut().enumerate() {
+            // SAFETY: The array has `TASK_COMM_LEN` bytes, as `comm` has. Others can write to it at
+            // the same time, so it is read like a word of memory that is shared.
+            *byte = unsafe { from.wrapping_add(index).read_volatile() };
+        }
         Self(comm)
     }
 }
@@ -42,7 +55,12 @@ impl Comm {
 impl kernel::fmt::Display for Comm {
     fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
         let name = self.0.split(|b| *b == 0).next().unwrap_or(&[]);
-        kernel::fmt::Display::fmt(kernel::str::BStr::from_bytes(name), f)
+        match core::str::from_utf8(name) {
+            // As C prints it.
+            Ok(name) => f.write_str(name),
+            // Rust's formatting cannot print other bytes than text, so they are escaped.
+            Err(_) => kernel::fmt::Display::fmt(kernel::str::BStr::from_bytes(name), f),
+        }
     }
 }
 

@@ -17,10 +17,13 @@ use kernel::{
 
 use crate::{
     iommu_type1::logic::units::PageCount,
-    kernel::mm::{
-        self,
-        AdoptedMm,
-        MmapWriteGuard, //
+    kernel::{
+        mm::{
+            self,
+            AdoptedMm,
+            MmapWriteGuard, //
+        },
+        task::Comm, //
     }, //
 };
 
@@ -84,7 +87,7 @@ impl Owner {
     /// # Errors
     ///
     /// - `EINTR` if the calling task was killed while it waited for the lock.
-    /// - `ENOMEM` if the sum would exceed `RLIMIT_MEMLOCK`, which is logged.
+    /// - `ENOMEM` if the sum would exceed `RLIMIT_MEMLOCK`, which is logged, but not too often.
     #[doc(alias = "vfio_lock_acct")]
     pub(crate) fn account(&self, pages: PageCount) -> Result {
         if pages.is_zero() {
@@ -92,9 +95,14 @@ impl Owner {
         }
         let accounted = MmapWriteGuard::lock_killable(&self.mm)
             .and_then(|locked| self.change(&locked, pages, true));
-        if accounted == Err(ENOMEM) {
-            let (pid, limit) = (self.leader.pid(), mm::memlock_limit(&self.leader));
-            pr_warn!("process {}: RLIMIT_MEMLOCK ({}) exceeded\n", pid, limit);
+        if accounted == Err(ENOMEM) && mm::may_log_limit() {
+            // Administrators search the log for these words of C.
+            pr_warn!(
+                "Task {} ({}) RLIMIT_MEMLOCK ({}) exceeded\n",
+                Comm::of(&self.leader),
+                self.leader.pid(),
+                mm::memlock_limit(&self.leader)
+            );
         }
         accounted
     }

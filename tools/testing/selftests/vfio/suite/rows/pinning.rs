@@ -357,7 +357,8 @@ fn R14_pin_over_the_limit() -> TestResult {
     fails(target.pin(IOVA, 4, BOTH), Errno::NOMEM);
     books.say(0, 0);
     let pid = rustix::process::getpid().to_string();
-    let warnings = log.with(&["RLIMIT_MEMLOCK", &pid])?;
+    let task = format!("Task vfio-selftests ({pid}) RLIMIT_MEMLOCK (12288) exceeded");
+    let warnings = log.with(&[&task])?;
     assert!(
         warnings.iter().any(|message| message.level == 4),
         "no warning: {warnings:?}"
