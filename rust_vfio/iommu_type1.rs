@@ -29,7 +29,8 @@
 //!
 //! Deviation: C asks the page table of the first domain for the physical memory of a mapping, page
 //! by page, when it unmaps or when a domain is added. Our mappings record their physical memory in
-//! runs of page frames, so neither needs to walk a page table to find it.
+//! runs of page frames, so that a page table is walked only for pages that are scattered over the
+//! memory.
 
 mod attach;
 mod dirty;
@@ -75,6 +76,7 @@ mod memory {
     pub(crate) mod hugetlb;
     pub(crate) mod pfnmap;
     pub(crate) mod pin;
+    pub(crate) mod pinned_memory;
 }
 
 mod views {

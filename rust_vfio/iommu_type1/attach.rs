@@ -25,7 +25,8 @@ use crate::{
     iommu_type1::{
         domains::{
             append_reserved,
-            Domain, //
+            Domain,
+            Domains, //
         },
         iova,
         logic::{
@@ -35,12 +36,12 @@ use crate::{
                 span,
                 Reserved, //
             },
-            units::{
-                Iova,
-                IovaRange, //
-            }, //
+            units::IovaRange, //
         },
-        mapping::Mapping,
+        mapping::{
+            Mapping,
+            Mappings, //
+        },
         params,
         populate::{
             populate,
@@ -251,9 +252,9 @@ impl Type1State {
     /// drivers of emulated devices have pinned. Keeps the mappings.
     #[doc(alias = "vfio_iommu_unmap_unpin_reaccount")]
     fn unpin_all(&mut self) {
-        let domains = &self.domains;
+        let (domains, buffer) = (&self.domains, &mut self.buffer);
         let _ = self.mappings.try_for_each(|_, mapping| {
-            release(mapping, domains);
+            release(mapping, domains, buffer);
             Ok(())
         });
     }
@@ -268,21 +269,15 @@ impl Type1State {
         let Some(domain) = self.domains.list.last() else {
             return Ok(());
         };
+        let domains = &self.domains;
         let mut copied = 0;
         let result = self.mappings.try_for_each(|range, mapping| {
-            copy(mapping, range, domain)?;
+            copy(mapping, range, domains, domain)?;
             copied += 1;
             Ok(())
         });
         if result.is_err() {
-            // The caller frees the domain and with it the page table. Unmapping first is for
-            // CONFIG_IOMMU_DEBUG_PAGEALLOC, which counts the mappings of each page.
-            let _ = self.mappings.try_for_each(|range, _| {
-                copied = usize::checked_sub(copied, 1).ok_or(EINVAL)?;
-                domain.unmap(range);
-                mm::cond_resched();
-                Ok(())
-            });
+            unmap_first(&mut self.mappings, copied, domain);
         }
         result
     }
@@ -312,7 +307,12 @@ impl Type1State {
                     self.unpin_all();
                 }
             }
-            drop(self.domains.list.remove(index));
+            if let Ok(domain) = self.domains.list.remove(index) {
+                // The other domains stay, so the mappings do.
+                if !self.domains.is_empty() {
+                    unmap_first(&mut self.mappings, usize::MAX, &domain);
+                }
+            }
             self.domains.update_page_sizes();
             self.page_sizes_changed();
         }
@@ -336,27 +336,42 @@ impl Type1State {
     }
 }
 
-/// Maps the memory of `mapping`, whose addresses are `range`, in `domain`.
+/// Maps the memory of `mapping`, whose addresses are `range`, in `domain`, as it is in `domains`.
 ///
 /// # Errors
 ///
 /// `ENOMEM`, or any errno of the IOMMU driver. Nothing is mapped in the domain then.
-fn copy(mapping: &Mapping, range: IovaRange, domain: &Domain) -> Result {
-    let mut iova = range.first();
-    for run in mapping.memory.as_slice() {
-        if let Err(error) = domain.map(iova, *run, mapping.access()) {
-            if let Some(done) = range.below(iova) {
-                domain.unmap(done);
-            }
-            return Err(error);
+fn copy(mapping: &Mapping, range: IovaRange, domains: &Domains, domain: &Domain) -> Result {
+    let mut done = None;
+    let mapped = mapping
+        .memory
+        .try_for_each_run(range.first(), domains, |iova, run| {
+            domain.map(iova, run, mapping.access())?;
+            done = Some(iova.behind(run.pages(), mm::SHIFT));
+            mm::cond_resched();
+            Ok(())
+        });
+    if mapped.is_err() {
+        if let Some(done) = done.and_then(|end| range.below(end)) {
+            domain.unmap_in_steps(done);
         }
-        // A run that ends at the top of the address space is the last one, so `iova` is not used.
-        iova = iova
-            .checked_add(run.pages().bytes(mm::SHIFT))
-            .unwrap_or(Iova::MIN);
-        mm::cond_resched();
     }
-    Ok(())
+    mapped
+}
+
+/// Unmaps the first `count` mappings from `domain`, which is not used any more.
+///
+/// Its page table is freed with it, but `CONFIG_IOMMU_DEBUG_PAGEALLOC` counts for each page how
+/// often it is mapped.
+fn unmap_first(mappings: &mut Mappings, count: usize, domain: &Domain) {
+    let mut left = count;
+    let _ = mappings.try_for_each(|range, mapping| {
+        left = left.checked_sub(1).ok_or(EINVAL)?;
+        if !mapping.memory.is_empty() {
+            domain.unmap_in_steps(range);
+        }
+        Ok(())
+    });
 }
 
 impl Type1State {

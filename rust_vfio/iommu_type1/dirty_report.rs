@@ -100,6 +100,7 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// Creates a report to `bitmap`, whose first bit stands for the page at `base`.
+    #[inline(always)] // The buffer is large, so it must be created where it stays.
     pub(super) fn new(bitmap: &'a UserBitmap, base: Iova) -> Self {
         Self {
             bitmap,

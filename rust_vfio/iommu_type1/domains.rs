@@ -21,9 +21,12 @@ use crate::{
             runs::Run,
             units::{
                 Iova,
-                IovaRange, //
+                IovaRange,
+                PageCount,
+                Pfn, //
             }, //
-        }, //
+        },
+        memory::pinned_memory::PageTables, //
     },
     kernel::{
         iommu::{
@@ -115,7 +118,7 @@ impl Domain {
         let (iova, bytes) = (iova.get() as usize, bytes as usize);
         // SAFETY: The run is memory of user space, which may be changed at any time, or memory of a
         // device. The callers keep its pages pinned until `unmap` of all domains has succeeded
-        // (`PinnedRuns::release`), so they are not used for anything else meanwhile.
+        // (`PinnedMemory::release`), so they are not used for anything else meanwhile.
         unsafe { self.paging.map(iova, physical, bytes, prot) }
     }
 
@@ -128,9 +131,27 @@ impl Domain {
         self.paging.unmap(iova, bytes) == bytes
     }
 
+    /// Unmaps `range` when nobody waits for the result, and lets other tasks run every now and then.
+    pub(super) fn unmap_in_steps(&self, range: IovaRange) {
+        let mut rest = Some(range);
+        while let Some(range) = rest {
+            let end = range
+                .first()
+                .behind(PageCount::new(Run::MAX_PAGES), mm::SHIFT);
+            // There is no such step at the top of the address space.
+            let step = range.below(end).unwrap_or(range);
+            self.unmap(step);
+            mm::cond_resched();
+            rest = range.above(step.last());
+        }
+    }
+
     /// Returns whether groups of the domain `other` may be attached to this one instead.
     pub(super) fn replaces(&self, other: &Self) -> bool {
-        self.paging.same_kind(&other.paging) && self.coherent == other.coherent
+        // Tests build a backend in which each group has a domain of its own (`make test SPLIT=1`).
+        !cfg!(vfio_split_domains)
+            && self.paging.same_kind(&other.paging)
+            && self.coherent == other.coherent
     }
 }
 
@@ -233,35 +254,27 @@ impl Domains {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or any other errno of an IOMMU driver. The run is mapped in no domain then.
+    /// Those of [`Domain::map`] for one of the domains. The run is then mapped in no domain any
+    /// more; [`NotMapped`] says whether devices could reach it meanwhile.
     #[doc(alias = "vfio_iommu_map")]
-    pub(super) fn map(&self, iova: Iova, run: Run, prot: IommuProt) -> Result {
+    pub(super) fn map(&self, iova: Iova, run: Run, prot: IommuProt) -> Result<(), NotMapped> {
         for (done, domain) in self.list.iter().enumerate() {
             let Err(error) = domain.map(iova, run, prot) else {
                 continue;
             };
-            if let Ok(range) = IovaRange::with_len(iova, run.pages().bytes(mm::SHIFT)) {
-                for domain in self.list.iter().take(done) {
-                    domain.unmap(range);
-                }
-            }
-            return Err(error);
+            let range = IovaRange::with_len(iova, run.pages().bytes(mm::SHIFT));
+            let earlier = self.list.get(..done).unwrap_or_default();
+            let gone = range.is_ok_and(|range| unmap_all(earlier, range));
+            return Err(NotMapped {
+                error,
+                reach: match (done, gone) {
+                    (0, _) => Reach::Never,
+                    (_, true) => Reach::Ended,
+                    (_, false) => Reach::Lasting,
+                },
+            });
         }
         Ok(())
-    }
-
-    /// Unmaps `range`, all of which is mapped, from every domain.
-    ///
-    /// Returns whether no device can access it any more. If not, the kernel warns.
-    pub(super) fn unmap(&self, range: IovaRange) -> bool {
-        // The range is unmapped from the other domains even if one fails.
-        let failed = self
-            .list
-            .iter()
-            .filter(|domain| !domain.unmap(range))
-            .count();
-        kernel::warn_on!(failed != 0);
-        failed == 0
     }
 
     /// Computes the page sizes again after a domain was added or removed.
@@ -279,6 +292,45 @@ impl Domains {
             self.page_sizes |= 1 << mm::SHIFT;
         }
     }
+}
+
+impl PageTables for Domains {
+    fn frame_at(&self, iova: Iova) -> Option<Pfn> {
+        // The same memory is mapped in all domains.
+        let physical = self.list.first()?.paging.physical(iova.get())?;
+        Some(Pfn::new(physical >> mm::SHIFT))
+    }
+
+    #[doc(alias = "unmap_unpin_fast")]
+    fn unmap(&self, range: IovaRange) -> bool {
+        unmap_all(&self.list, range)
+    }
+}
+
+/// Unmaps `range`, all of which is mapped, from all `domains`.
+///
+/// Returns whether no device can access it any more. If not, the kernel warns.
+fn unmap_all(domains: &[Domain], range: IovaRange) -> bool {
+    // The range is unmapped from the other domains even if one fails.
+    let failed = domains.iter().filter(|domain| !domain.unmap(range)).count();
+    kernel::warn_on!(failed != 0);
+    failed == 0
+}
+
+/// The failure of [`Domains::map`].
+pub(super) struct NotMapped {
+    pub(super) error: Error,
+    pub(super) reach: Reach,
+}
+
+/// Whether devices could reach memory that was mapped in some domains, before a later one failed.
+pub(super) enum Reach {
+    /// No domain had mapped it.
+    Never,
+    /// Devices could reach it, and cannot any more.
+    Ended,
+    /// A domain could not unmap it, so devices can reach it for ever.
+    Lasting,
 }
 
 /// Appends the reserved regions of `group` to `regions`.

@@ -31,7 +31,7 @@ use crate::{
         },
         memory::{
             account::Owner,
-            pin::PinnedRuns, //
+            pinned_memory::PinnedMemory, //
         },
         pin_table::Pins, //
     },
@@ -52,7 +52,7 @@ pub(crate) struct Mapping {
     /// The number of pages that are accounted to the owner.
     pub(crate) accounted: Accounted,
     /// The physical memory. Empty as long as the container has no domain.
-    pub(crate) memory: PinnedRuns,
+    pub(crate) memory: PinnedMemory,
     /// Data that only few mappings need.
     extras: Option<KBox<Extras>>,
     /// The accesses that devices are allowed.
@@ -86,7 +86,7 @@ impl Mapping {
             vaddr,
             owner,
             accounted: Accounted::NOTHING,
-            memory: PinnedRuns::NOTHING,
+            memory: PinnedMemory::NOTHING,
             extras: None,
             access,
             vaddr_valid: true,

@@ -51,9 +51,9 @@ impl Pins {
     }
 
     /// Returns the number of pages that have to be accounted while the container has no domain.
-    pub(super) fn price(&self) -> PageCount {
-        let prices = self.0.values().filter_map(|pin| pin.page.run());
-        prices.fold(PageCount::ZERO, |sum, run| sum.plus(run.accounted()))
+    pub(super) fn accounted(&self) -> PageCount {
+        let runs = self.0.values().filter_map(|pin| pin.page.run());
+        runs.fold(PageCount::ZERO, |sum, run| sum.plus(run.accounted()))
     }
 
     /// Adds a user to the pin at `iova` and returns its page, or `None` if there is no such pin.

@@ -50,7 +50,7 @@ use crate::{
 
 impl Mapping {
     /// Pins the page that contains `iova`, an address of this mapping that is not pinned yet.
-    /// Accounts it to the owner if `pays`.
+    /// Accounts it to the owner if `account`.
     ///
     /// # Errors
     ///
@@ -59,10 +59,10 @@ impl Mapping {
     ///   others.
     /// - `EINVAL` if the page has no page structure.
     /// - `ENOMEM` if there is no memory.
-    /// - With `pays`: `EINTR` if the calling task was killed while it waited for the `mmap_lock`,
+    /// - With `account`: `EINTR` if the calling task was killed while it waited for the `mmap_lock`,
     ///   and `ENOMEM` if the account would exceed `RLIMIT_MEMLOCK`.
     #[doc(alias = "vfio_pin_page_external")]
-    fn pin(&mut self, iova: Iova, pays: bool) -> Result<PageRef> {
+    fn pin(&mut self, iova: Iova, account: bool) -> Result<PageRef> {
         let offset = iova.get().wrapping_sub(self.first().get());
         // The address is rounded down, as a whole page is pinned.
         // CAST: The offset is less than the size of the mapping, which fits native words.
@@ -80,10 +80,10 @@ impl Mapping {
         let found = page.first_page().ok_or(EINVAL)?;
         let slot = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         self.need_extras()?;
-        if pays {
-            let price = page.run().map_or(PageCount::ZERO, Run::accounted);
-            self.owner().account(price)?;
-            self.accounted.add(price);
+        if account {
+            let pages = page.run().map_or(PageCount::ZERO, Run::accounted);
+            self.owner().account(pages)?;
+            self.accounted.add(pages);
         }
         if let Some(extras) = self.extras_mut() {
             let pin = Pin { page, users: 1 };
@@ -98,9 +98,9 @@ impl Mapping {
     fn unpin(&mut self, iova: Iova) -> Option<PageCount> {
         let write = self.access().write;
         let page = self.extras_mut()?.pins.release(iova)?;
-        let price = page.run().map_or(PageCount::ZERO, Run::accounted);
+        let accounted = page.run().map_or(PageCount::ZERO, Run::accounted);
         page.unpin(write);
-        Some(price)
+        Some(accounted)
     }
 }
 
@@ -186,7 +186,7 @@ fn nth(iova: Iova, index: usize) -> Iova {
 
 impl Type1State {
     /// Returns whether each page that a driver pins is accounted.
-    fn pays_for_pins(&self) -> bool {
+    fn accounts_pins(&self) -> bool {
         self.domains.is_empty()
     }
 
@@ -202,7 +202,7 @@ impl Type1State {
         prot: i32,
         pages: &mut PageSlots<'_>,
     ) -> Result {
-        let pays = self.pays_for_pins();
+        let account = self.accounts_pins();
         let iova = nth(iova, index);
         let (_, mut place) = self.mappings.at(iova).ok_or(EINVAL)?;
         let mapping = place.mapping();
@@ -214,7 +214,7 @@ impl Type1State {
             .and_then(|extras| extras.pins.share(iova));
         let page = match shared {
             Some(page) => page,
-            None => mapping.pin(iova, pays)?,
+            None => mapping.pin(iova, account)?,
         };
         pages.set(index, page);
         Ok(())
@@ -224,7 +224,7 @@ impl Type1State {
     /// Returns the number of pages up to there. The unpinned pages become dirty if dirty pages are
     /// tracked.
     fn unpin(&mut self, iova: Iova, count: usize) -> usize {
-        let pays = self.pays_for_pins();
+        let account = self.accounts_pins();
         let tracking = self.tracking;
         let mut index = 0;
         while index < count {
@@ -232,7 +232,7 @@ impl Type1State {
                 break;
             };
             let mapping = place.mapping();
-            let mut price = PageCount::ZERO;
+            let mut accounted = PageCount::ZERO;
             for at in (index..count).map(|index| nth(iova, index)) {
                 if at > range.last() {
                     break;
@@ -241,15 +241,15 @@ impl Type1State {
                 let Some(of_page) = mapping.unpin(at) else {
                     continue;
                 };
-                price = price.plus(of_page);
+                accounted = accounted.plus(of_page);
                 if let Some(tracking) = tracking {
                     // As long as the page was pinned it counted as dirty without a bit.
                     mapping.mark_dirty(range, at, at, tracking);
                 }
             }
-            if pays {
-                let price = mapping.accounted.take(price);
-                mapping.owner().unaccount(price);
+            if account {
+                let pages = mapping.accounted.take(accounted);
+                mapping.owner().unaccount(pages);
             }
         }
         index

@@ -23,9 +23,6 @@
 //! Deviation: C does not unpin pages that the kernel reserves, if a pfnmap was not what they came
 //! from, so that these pins leak. We unpin them like others.
 //!
-//! Deviation: C cannot wait for memory that another program provides (userfaultfd), and fails with
-//! `EFAULT` where it is missing. If the memory is that of the calling task we wait for it.
-//!
 //! Deviation: C notices that the calling task was killed only while it pins pages or waits for the
 //! `mmap_lock`, so it maps memory of a device to the end. We check before each batch.
 
@@ -33,9 +30,13 @@ use kernel::prelude::*;
 
 use crate::{
     iommu_type1::{
-        domains::Domains,
+        domains::{
+            Domains,
+            NotMapped,
+            Reach, //
+        },
         logic::{
-            account::Credit,
+            account::AccountedBefore,
             runs::{
                 room_at,
                 Run, //
@@ -106,14 +107,14 @@ pub(crate) fn populate(
         domains,
     };
     // Pages that drivers of emulated devices have pinned are accounted already.
-    let mut credit = Credit::of(mapping.accounted);
+    let mut before = AccountedBefore::new(mapping.accounted);
     let mut source = Source {
         memory,
         write: mapping.access().write,
         buffer,
         no_special_area: 0,
     };
-    let result = fill(mapping, range, &mut source, &mut writer, &mut credit).and_then(|()| {
+    let result = fill(mapping, range, &mut source, &mut writer, &mut before).and_then(|()| {
         // This maps the last run.
         writer.flush(mapping)
     });
@@ -121,16 +122,16 @@ pub(crate) fn populate(
     drop(writer);
     match result {
         Ok(()) => {
-            let overpaid = mapping.accounted.take(credit.left());
-            mapping.owner().unaccount(overpaid);
+            let unused = mapping.accounted.take(before.rest());
+            mapping.owner().unaccount(unused);
             mapping.memory.trim();
         }
-        Err(_) => release(mapping, domains),
+        Err(_) => release(mapping, domains, source.buffer),
     }
     result
 }
 
-/// Pins all pages of `mapping`, hands them to `writer`, and accounts those that `credit` does not
+/// Pins all pages of `mapping`, hands them to `writer`, and accounts those that `before` does not
 /// cover.
 ///
 /// # Errors
@@ -141,7 +142,7 @@ fn fill(
     range: IovaRange,
     source: &mut Source<'_>,
     writer: &mut Writer<'_>,
-    credit: &mut Credit,
+    before: &mut AccountedBefore,
 ) -> Result {
     let mut vaddr = mapping.vaddr();
     let mut left = range.pages(mm::SHIFT);
@@ -151,9 +152,9 @@ fn fill(
             return Err(EINTR);
         }
         let filled = source.fill(vaddr, left, writer, mapping)?;
-        let charge = credit.pay(filled.accounted);
-        mapping.owner().account(charge)?;
-        mapping.accounted.add(charge);
+        let pages = before.cover(filled.accounted);
+        mapping.owner().account(pages)?;
+        mapping.accounted.add(pages);
 
         left = left.minus(filled.pages);
         // CAST: The size of a mapping fits native words. If the sum wraps, `left` is zero and it is
@@ -296,7 +297,7 @@ impl Writer<'_> {
     /// Returns the I/O address at which the pending run ends (exclusive).
     fn end(&self) -> Iova {
         match self.pending.as_ref().and_then(PinnedRun::run) {
-            Some(run) => behind(self.next, run),
+            Some(run) => self.next.behind(run.pages(), mm::SHIFT),
             None => self.next,
         }
     }
@@ -324,7 +325,8 @@ impl Writer<'_> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or any other errno of an IOMMU driver. The run is unpinned then.
+    /// `ENOMEM`, or any other errno of an IOMMU driver. The run is unpinned then, unless a domain
+    /// could not unmap it any more: then it stays pinned for ever.
     fn flush(&mut self, mapping: &mut Mapping) -> Result {
         let Some(pinned) = self.pending.take() else {
             return Ok(());
@@ -333,18 +335,19 @@ impl Writer<'_> {
             return Ok(());
         };
         mapping.memory.reserve()?;
-        self.domains.map(self.next, run, mapping.access())?;
+        let access = mapping.access();
+        if let Err(NotMapped { error, reach }) = self.domains.map(self.next, run, access) {
+            match reach {
+                Reach::Never => drop(pinned),
+                Reach::Ended => pinned.unpin(access.write),
+                Reach::Lasting => pinned.keep(),
+            }
+            return Err(error);
+        }
         mapping.memory.push(pinned);
-        self.next = behind(self.next, run);
+        self.next = self.next.behind(run.pages(), mm::SHIFT);
         Ok(())
     }
-}
-
-/// Returns the address at which `run`, mapped at `iova`, ends (exclusive). If it ends at the top of
-/// the address space no run follows, and the result means nothing.
-fn behind(iova: Iova, run: Run) -> Iova {
-    iova.checked_add(run.pages().bytes(mm::SHIFT))
-        .unwrap_or(Iova::MIN)
 }
 
 /// Unmaps the memory of `mapping` from all domains, unpins it and subtracts it from the owner's
@@ -353,23 +356,13 @@ fn behind(iova: Iova, run: Run) -> Iova {
 /// Pages that cannot be unmapped from a domain stay pinned and accounted for ever. Takes the
 /// `mmap_lock` of the owner for writing, and sleeps.
 #[doc(alias = "vfio_unmap_unpin")]
-pub(crate) fn release(mapping: &mut Mapping, domains: &Domains) {
-    let mut next = mapping.first();
-    let kept = mapping.memory.release(mapping.access().write, |pages| {
-        let bytes = pages.bytes(mm::SHIFT);
-        let Ok(chunk) = IovaRange::with_len(next, bytes) else {
-            return false;
-        };
-        // A chunk that ends at the top of the address space is the last one, so `next` is not used.
-        next = chunk.last().after().unwrap_or(Iova::MIN);
-        let gone = domains.unmap(chunk);
-        cond_resched();
-        gone
-    });
+pub(crate) fn release(mapping: &mut Mapping, domains: &Domains, buffer: &mut PageBuffer) {
+    let (first, written) = (mapping.first(), mapping.access().write);
+    let kept = mapping.memory.release(first, written, domains, buffer);
     mapping.accounted.forget(kept);
     let still_used = mapping
         .extras()
-        .map_or(PageCount::ZERO, |extras| extras.pins.price());
-    let charge = mapping.accounted.shrink_to(still_used);
-    mapping.owner().unaccount(charge);
+        .map_or(PageCount::ZERO, |extras| extras.pins.accounted());
+    let unused = mapping.accounted.shrink_to(still_used);
+    mapping.owner().unaccount(unused);
 }

@@ -200,7 +200,8 @@ impl Type1State {
             Purpose::Remove => self.remove(target, None, bytes),
             Purpose::Report(bitmap) => {
                 self.can_report(bitmap)?;
-                self.remove(target, Some(bitmap), bytes)
+                let mut report = Report::new(bitmap, target.range().first());
+                self.remove(target, Some(&mut report), bytes)
             }
             Purpose::Invalidate => {
                 *bytes = self.invalidate_vaddrs(target)?;
@@ -215,12 +216,12 @@ impl Type1State {
     /// # Errors
     ///
     /// - `EINVAL` with version 2 if a mapping is only partly in the range. Nothing is removed then.
-    /// - `EFAULT` if the dirty pages of a mapping cannot be written to `bitmap`. The mappings
-    ///   before it have been removed.
+    /// - `EFAULT` if the dirty pages of a mapping cannot be added to `report`. The mappings before
+    ///   it have been removed.
     fn remove(
         &mut self,
         target: Target,
-        bitmap: Option<&UserBitmap>,
+        mut report: Option<&mut Report<'_>>,
         bytes: &mut u64,
     ) -> Result<Walk> {
         let (version, request) = (self.version, target.range());
@@ -241,7 +242,6 @@ impl Type1State {
         };
 
         let anywhere = self.domains.write_anywhere();
-        let mut report = bitmap.map(|bitmap| Report::new(bitmap, request.first()));
         while let Some(mut place) = next {
             let Some(range) = place.range().filter(|range| target.takes(version, *range)) else {
                 break;
@@ -257,7 +257,7 @@ impl Type1State {
             if !mapping.vaddr_valid {
                 self.invalid_vaddrs = self.invalid_vaddrs.saturating_sub(1);
             }
-            release(mapping, &self.domains);
+            release(mapping, &self.domains, &mut self.buffer);
             next = MappingCursor::remove(place);
             *bytes = bytes.saturating_add(range.bytes());
             self.available = self.available.saturating_add(1);
@@ -270,7 +270,7 @@ impl Type1State {
     pub(super) fn remove_all_mappings(&mut self) {
         let mut next = self.mappings.place_from(Iova::MIN);
         while let Some(mut place) = next {
-            release(place.mapping(), &self.domains);
+            release(place.mapping(), &self.domains, &mut self.buffer);
             next = place.remove();
             self.available = self.available.saturating_add(1);
         }

@@ -385,6 +385,16 @@ impl PagingDomain {
         })
     }
 
+    /// Returns the physical address to which `iova` is mapped, or `None` if it is not mapped.
+    #[doc(alias = "iommu_iova_to_phys")]
+    pub(crate) fn physical(&self, iova: u64) -> Option<u64> {
+        // SAFETY: The domain is valid by the type invariants.
+        match unsafe { bindings::iommu_iova_to_phys(self.0.as_ptr(), iova) } {
+            0 => None,
+            physical => Some(physical as u64),
+        }
+    }
+
     /// Unmaps the `bytes` bytes from the I/O address `iova` on and flushes the IOTLB, so that no
     /// device can access them any more. Returns the number of bytes from `iova` on that were mapped
     /// and have been unmapped. May sleep.

@@ -37,7 +37,7 @@ impl Accounted {
 
     /// Subtracts `pages`, or all if there are fewer. Returns the number subtracted, which the
     /// caller has to subtract from the owner's account.
-    #[must_use = "whatever is taken out must be given back to the user"]
+    #[must_use = "what is subtracted here must be subtracted from the account of the owner"]
     pub fn take(&mut self, pages: PageCount) -> PageCount {
         let taken = pages.min(self.0);
         self.0 = self.0.minus(taken);
@@ -51,31 +51,33 @@ impl Accounted {
 
     /// Reduces the number to at most `rest` pages. Returns the number subtracted, which the caller
     /// has to subtract from the owner's account.
-    #[must_use = "whatever is taken out must be given back to the user"]
+    #[must_use = "what is subtracted here must be subtracted from the account of the owner"]
     pub fn shrink_to(&mut self, rest: PageCount) -> PageCount {
         self.take(self.0.minus(rest))
     }
 }
 
-/// Pages that were accounted before they are pinned for the whole mapping.
+/// The pages of a mapping that were accounted for pins of drivers, before the whole mapping is
+/// pinned.
 #[derive(Debug)]
-pub struct Credit(PageCount);
+pub struct AccountedBefore(PageCount);
 
-impl Credit {
+impl AccountedBefore {
     /// Returns the pages that have been accounted for a mapping so far.
-    pub fn of(accounted: Accounted) -> Self {
+    pub fn new(accounted: Accounted) -> Self {
         Self(accounted.0)
     }
 
-    /// Uses the credit for `pages`. Returns the number of pages that remain to be accounted.
-    pub fn pay(&mut self, pages: PageCount) -> PageCount {
-        let free = pages.min(self.0);
-        self.0 = self.0.minus(free);
-        pages.minus(free)
+    /// Covers as many of `pages` as possible, once each. Returns the number of pages that remain to
+    /// be accounted.
+    pub fn cover(&mut self, pages: PageCount) -> PageCount {
+        let covered = pages.min(self.0);
+        self.0 = self.0.minus(covered);
+        pages.minus(covered)
     }
 
-    /// Returns the number of pages that were accounted but not used.
-    pub fn left(self) -> PageCount {
+    /// Returns the number of pages that have covered none.
+    pub fn rest(self) -> PageCount {
         self.0
     }
 }
@@ -103,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_not_paid_for_twice() {
+    fn pages_are_not_accounted_twice() {
         let mut accounted = Accounted::NOTHING;
         accounted.add(pages(3));
-        let mut credit = Credit::of(accounted);
-        assert_eq!(credit.pay(pages(2)), PageCount::ZERO);
-        assert_eq!(credit.pay(pages(2)), pages(1));
-        assert_eq!(credit.pay(pages(2)), pages(2));
-        assert_eq!(credit.left(), PageCount::ZERO);
+        let mut before = AccountedBefore::new(accounted);
+        assert_eq!(before.cover(pages(2)), PageCount::ZERO);
+        assert_eq!(before.cover(pages(2)), pages(1));
+        assert_eq!(before.cover(pages(2)), pages(2));
+        assert_eq!(before.rest(), PageCount::ZERO);
     }
 }

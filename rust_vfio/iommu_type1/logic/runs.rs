@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of consecutive page frames, which record the physical memory of a mapping.
+//! Runs of consecutive page frames, and the words that record the physical memory of a mapping.
 //!
-//! A run is one 64-bit word. At worst every page is a run of its own and the list takes eight bytes
-//! per page, as much as the last level of the IOMMU's page table for the same range; with huge
-//! pages it takes a few words per GiB.
-//!
-//! The word holds 44 bits of frame number (physical addresses of 56 bits with 4 KiB pages), 18
-//! bits of length and two bits for the [`FrameKind`]. A run therefore has at most
-//! [`Run::MAX_PAGES`] pages (1 GiB of 4 KiB pages). Runs also end where the I/O address is a
+//! A [`Run`] is one 64-bit word. It holds 44 bits of frame number (physical addresses of 56 bits
+//! with 4 KiB pages), 18 bits of length and two bits for the [`FrameKind`]. A run therefore has at
+//! most [`Run::MAX_PAGES`] pages (1 GiB of 4 KiB pages). Runs also end where the I/O address is a
 //! multiple of that size ([`room_at`]), which no page of common IOMMUs crosses.
 //!
-//! C has no counterpart: it asks the page table of a domain with `iommu_iova_to_phys()`.
+//! With huge pages the runs of a mapping are a few words per GiB, but at worst every page is a run
+//! of its own. So a mapping is recorded as [`Extent`]s: an extent is a run, or a number of pages
+//! whose frames are not recorded because they are scattered over the memory. The page tables of the
+//! IOMMU have the frames of those pages. The rule of [`is_scattered`] bounds the record to a little
+//! more than a byte per page.
+//!
+//! C records nothing and always asks the page table of a domain with `iommu_iova_to_phys()`.
 //! [`first_chunk`] corresponds to the limit `VFIO_IOMMU_TLB_SYNC_MAX`.
 
 use core::num::NonZeroU64;
@@ -116,18 +118,111 @@ pub fn left_in_entry(pfn: Pfn, addr_mask: u64, page_shift: u32) -> PageCount {
     PageCount::new(behind - (pfn.get() & behind)).plus(PageCount::new(1))
 }
 
+/// Consecutive pages of a mapping, in one word.
+///
+/// # Invariants
+///
+/// The word is that of a [`Run`], or its two highest bits are zero and the rest is a number of
+/// pages, which is not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent(NonZeroU64);
+
+/// The frames of the pages of an [`Extent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// They are consecutive.
+    Consecutive(Run),
+    /// They are so many frames of the kind [`FrameKind::Pinned`], which the page tables know.
+    Scattered(PageCount),
+}
+
+impl From<Run> for Extent {
+    fn from(run: Run) -> Self {
+        // INVARIANT: The word is that of a run.
+        Self(run.0)
+    }
+}
+
+impl Extent {
+    /// Returns an extent of `pages` scattered pages, or `None` if there are none or too many.
+    pub fn scattered(pages: PageCount) -> Option<Self> {
+        if pages.get() >> KIND_SHIFT != 0 {
+            return None;
+        }
+        // INVARIANT: The two highest bits are zero, as was checked.
+        NonZeroU64::new(pages.get()).map(Self)
+    }
+
+    /// Returns the frames.
+    pub const fn frames(self) -> Frames {
+        match self.0.get() >> KIND_SHIFT {
+            0 => Frames::Scattered(PageCount::new(self.0.get())),
+            // INVARIANT: By the type invariants the word is that of a run.
+            _ => Frames::Consecutive(Run(self.0)),
+        }
+    }
+
+    /// Returns the number of pages, at least one.
+    pub const fn pages(self) -> PageCount {
+        match self.frames() {
+            Frames::Consecutive(run) => run.pages(),
+            Frames::Scattered(pages) => pages,
+        }
+    }
+
+    /// Returns the number of pages that are accounted: all or none.
+    pub const fn accounted(self) -> PageCount {
+        match self.frames() {
+            Frames::Consecutive(run) => run.accounted(),
+            Frames::Scattered(pages) => pages,
+        }
+    }
+}
+
+/// The number of extents that [`is_scattered`] looks at.
+pub const WINDOW: usize = 64;
+
+/// The smallest number of pages that the runs of a window must have on average to stay recorded.
+/// The record takes eight bytes per run, so this bounds it to a byte per page.
+const WORTH_RECORDING: u64 = 8;
+
+/// Returns whether the runs in `extents` are so short that their frames are better forgotten.
+/// Extents that are scattered already do not count.
+pub fn is_scattered(extents: &[Extent]) -> bool {
+    let runs = extents.iter().filter_map(|extent| match extent.frames() {
+        Frames::Consecutive(run) => Some(run.pages().get()),
+        Frames::Scattered(_) => None,
+    });
+    let (count, pages) = runs.fold((0u64, 0u64), |(count, sum), pages| (count + 1, sum + pages));
+    pages < count * WORTH_RECORDING
+}
+
+/// Returns one extent for the pages of all `extents`, whose frames are forgotten. Returns `None` if
+/// there are none, or if some pages are not of the kind [`FrameKind::Pinned`]: for those the page
+/// tables do not tell whether they are pinned.
+pub fn forget_frames(extents: &[Extent]) -> Option<Extent> {
+    let pages = extents.iter().try_fold(PageCount::ZERO, |sum, extent| {
+        let all_accounted = extent.accounted() == extent.pages();
+        all_accounted.then(|| sum.plus(extent.pages()))
+    });
+    Extent::scattered(pages?)
+}
+
 /// The largest number of runs that are unmapped with one IOTLB flush.
 pub const CHUNK_RUNS: usize = 512;
 
-/// Returns the first chunk of `runs`, which are unmapped with one IOTLB flush, and the number of
-/// their pages.
+/// Returns the runs at the beginning of `extents` that are unmapped with one IOTLB flush, and the
+/// number of their pages.
 ///
 /// A chunk has at most [`CHUNK_RUNS`] runs and [`Run::MAX_PAGES`] pages, so that the time between
-/// two points of rescheduling is bounded. It is empty only if `runs` is.
-pub fn first_chunk(runs: &[Run]) -> (&[Run], PageCount) {
+/// two points of rescheduling is bounded. It is empty only if `extents` does not begin with a run.
+pub fn first_chunk(extents: &[Extent]) -> (&[Extent], PageCount) {
     let mut pages = PageCount::ZERO;
     let mut count = 0;
-    for run in runs.iter().take(CHUNK_RUNS) {
+    for extent in extents.iter().take(CHUNK_RUNS) {
+        let Frames::Consecutive(run) = extent.frames() else {
+            break;
+        };
         let sum = pages.plus(run.pages());
         if count != 0 && sum.get() > Run::MAX_PAGES {
             break;
@@ -135,7 +230,7 @@ pub fn first_chunk(runs: &[Run]) -> (&[Run], PageCount) {
         pages = sum;
         count += 1;
     }
-    (runs.get(..count).unwrap_or(runs), pages)
+    (extents.get(..count).unwrap_or(extents), pages)
 }
 
 #[cfg(test)]
@@ -202,14 +297,66 @@ mod tests {
         );
     }
 
+    fn extent(pfn: u64, pages: u64) -> Extent {
+        run(pfn, pages).into()
+    }
+
+    fn scattered(pages: u64) -> Extent {
+        Extent::scattered(PageCount::new(pages)).unwrap()
+    }
+
     #[test]
     fn chunks_are_bounded_both_ways() {
         assert_eq!(first_chunk(&[]).0.len(), 0);
-        let small = [run(1, 1); 600];
+        let small = [extent(1, 1); 600];
         assert_eq!(first_chunk(&small).0.len(), CHUNK_RUNS);
-        let large = [run(0, Run::MAX_PAGES); 3];
+        let large = [extent(0, Run::MAX_PAGES); 3];
         assert_eq!(first_chunk(&large).0.len(), 1);
-        let mixed = [run(0, 1), run(5, Run::MAX_PAGES), run(9, 1)];
+        let mixed = [extent(0, 1), extent(5, Run::MAX_PAGES), extent(9, 1)];
         assert_eq!(first_chunk(&mixed).0.len(), 1);
+        let forgotten = [extent(0, 1), extent(5, 1), scattered(7), extent(9, 1)];
+        assert_eq!(first_chunk(&forgotten).0.len(), 2);
+        assert_eq!(first_chunk(&forgotten[2..]).0.len(), 0);
+    }
+
+    #[test]
+    fn an_extent_is_what_it_was_made_of() {
+        for kind in [FrameKind::Pinned, FrameKind::Reserved, FrameKind::Device] {
+            let run = Run::new(Pfn::new(0), PageCount::new(9), kind).unwrap();
+            let extent = Extent::from(run);
+            assert_eq!(extent.frames(), Frames::Consecutive(run));
+            assert_eq!(extent.pages(), PageCount::new(9));
+            assert_eq!(extent.accounted(), run.accounted());
+        }
+        for pages in [1, Run::MAX_PAGES, (1 << 62) - 1].map(PageCount::new) {
+            let extent = Extent::scattered(pages).unwrap();
+            assert_eq!(extent.frames(), Frames::Scattered(pages));
+            assert_eq!((extent.pages(), extent.accounted()), (pages, pages));
+        }
+        assert_eq!(Extent::scattered(PageCount::ZERO), None);
+        assert_eq!(Extent::scattered(PageCount::new(1 << 62)), None);
+    }
+
+    #[test]
+    fn only_short_runs_of_ordinary_memory_are_forgotten() {
+        assert!(is_scattered(&[extent(1, 1); WINDOW]));
+        assert!(is_scattered(&[extent(1, 7), extent(20, 8)]));
+        assert!(!is_scattered(&[extent(1, 8); WINDOW]));
+        assert!(!is_scattered(&[extent(1, 1), extent(20, 512)]));
+        assert!(
+            is_scattered(&[scattered(1 << 30), extent(20, 7)]),
+            "what is forgotten does not count"
+        );
+        assert!(!is_scattered(&[scattered(3)]) && !is_scattered(&[]));
+
+        assert_eq!(
+            forget_frames(&[scattered(5), extent(20, 7)]),
+            Some(scattered(12))
+        );
+        assert_eq!(forget_frames(&[]), None);
+        for kind in [FrameKind::Reserved, FrameKind::Device] {
+            let other = Run::new(Pfn::new(8), PageCount::new(1), kind).unwrap();
+            assert_eq!(forget_frames(&[extent(1, 1), other.into()]), None);
+        }
     }
 }

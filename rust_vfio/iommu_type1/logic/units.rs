@@ -30,6 +30,13 @@ impl Iova {
         self.0.checked_add(bytes).map(Self)
     }
 
+    /// Returns the address behind `pages` pages of `1 << page_shift` bytes that begin here. If these
+    /// end at the top of the address space, nothing can follow, and the result means nothing.
+    #[must_use]
+    pub fn behind(self, pages: PageCount, page_shift: u32) -> Self {
+        Self(self.0.wrapping_add(pages.bytes(page_shift)))
+    }
+
     /// Returns the address one byte below, or `None` for the lowest.
     pub fn before(self) -> Option<Self> {
         self.0.checked_sub(1).map(Self)

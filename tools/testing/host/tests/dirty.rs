@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use vfio_logic_tests::type1_logic::{
     account::{
         Accounted,
-        Credit, //
+        AccountedBefore, //
     },
     dirty::{
         is_big_enough,
@@ -173,35 +173,35 @@ proptest! {
         pins in prop::collection::vec(any::<bool>(), 0..50),
         unpinned_meanwhile in 0usize..50,
     ) {
-        let price = |count: usize| PageCount::new(count as u64);
+        let count = |count: usize| PageCount::new(count as u64);
         let mut account = 0u64;
-        let mut charged = Accounted::NOTHING;
+        let mut accounted = Accounted::NOTHING;
 
         let mut pinned = pins.iter().take(pages as usize).filter(|pin| **pin).count();
-        charged.add(price(pinned));
+        accounted.add(count(pinned));
         account += pinned as u64;
 
         // A domain comes: the whole mapping is pinned, page by page.
-        let mut credit = Credit::of(charged);
+        let mut before = AccountedBefore::new(accounted);
         for _ in 0..pages {
-            let due = credit.pay(price(1));
-            charged.add(due);
+            let due = before.cover(count(1));
+            accounted.add(due);
             account += due.get();
         }
-        account -= charged.take(credit.left()).get();
+        account -= accounted.take(before.rest()).get();
         prop_assert_eq!(account, pages);
-        prop_assert_eq!(charged.pages(), PageCount::new(pages));
+        prop_assert_eq!(accounted.pages(), PageCount::new(pages));
 
         // Unpinning costs nothing while it is there.
         pinned -= unpinned_meanwhile.min(pinned);
 
         // The domain goes, and then the other pins.
-        account -= charged.shrink_to(price(pinned)).get();
+        account -= accounted.shrink_to(count(pinned)).get();
         prop_assert_eq!(account, pinned as u64);
         for _ in 0..pinned {
-            account -= charged.take(price(1)).get();
+            account -= accounted.take(count(1)).get();
         }
         prop_assert_eq!(account, 0);
-        prop_assert_eq!(charged, Accounted::NOTHING);
+        prop_assert_eq!(accounted, Accounted::NOTHING);
     }
 }

@@ -16,6 +16,7 @@ use vfio_logic_tests::type1_logic::{
     runs::{
         first_chunk,
         room_at,
+        Extent,
         FrameKind,
         Run,
         CHUNK_RUNS, //
@@ -205,9 +206,10 @@ proptest! {
             0..2000,
         ),
     ) {
-        let list: Vec<Run> = lengths
+        let list: Vec<Extent> = lengths
             .iter()
             .map(|pages| Run::new(Pfn::new(7), PageCount::new(*pages), FrameKind::Pinned).unwrap())
+            .map(Extent::from)
             .collect();
         let mut rest = list.as_slice();
         let mut seen = Vec::new();

@@ -180,6 +180,17 @@ impl Memory {
         }
     }
 
+    /// Puts memory of transparent huge pages at a part of it, in place of what was
+    /// there, if the kernel has any.
+    pub fn place_huge(&self, at: usize, len: usize) -> Result<()> {
+        self.place_anonymous(at, len)?;
+        // SAFETY: The part is ours, and the advice changes no content.
+        match unsafe { rustix::mm::madvise(self.at(at, len).cast(), len, Advice::LinuxHugepage) } {
+            Err(Errno::INVAL) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Where it begins.
     pub fn address(&self) -> usize {
         self.start.as_ptr() as usize

@@ -25,6 +25,7 @@ mod info;
 mod iommufd;
 mod load;
 mod map;
+mod map_frames;
 mod mmio;
 mod module;
 mod node_bugs;
@@ -66,6 +67,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, node_bugs::ROWS),
     (One, passing::ROWS),
     (Both, map::ROWS),
+    (One, map_frames::ROWS),
     (Both, unmap::ROWS),
     (Both, info::ROWS),
     (Both, pinning::ROWS),
