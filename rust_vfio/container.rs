@@ -116,8 +116,8 @@ impl Container {
     ///   way round.
     /// - For a group with an IOMMU, as its DMA is claimed: `EPERM` if a kernel driver uses a device
     ///   of the group, or another container or iommufd owns it; `EBUSY` if a domain other than the
-    ///   default one is attached to the group or to a PASID of its devices; any errno of the IOMMU
-    ///   driver, which is asked to block DMA.
+    ///   default one is attached to the group or any to a PASID of its devices, or if a device of
+    ///   the group is being reset; any errno of the IOMMU driver, which is asked to block DMA.
     /// - `ENOMEM`.
     /// - Those of [`Backend::attach_group`].
     #[doc(alias = "vfio_container_attach_group")]

@@ -124,14 +124,16 @@ impl Backend {
     /// - `EINVAL` if the group is attached already.
     /// - `ENOMEM`.
     /// - Any errno of the IOMMU driver as a domain is made and attached to the group, among them
-    ///   `EBUSY` and `EINVAL` if another domain is attached or this one does not fit a device.
+    ///   `EBUSY` if another domain is attached or a device of the group is being reset, and
+    ///   `EINVAL` if this one does not fit a device.
     /// - `EINVAL` if memory is mapped at IOVAs that the new domain cannot translate, or that are
     ///   reserved for the group.
     /// - `EPERM` if the interrupts of the group are not isolated and the parameter
     ///   `allow_unsafe_interrupts` of type1 is off.
     /// - Any errno of mapping in the new domain what is mapped in the container. If the group is
-    ///   the first that needs the memory pinned, also those of pinning: `ENOMEM`, `EFAULT`,
-    ///   `ENODEV` if the process of a mapping is gone.
+    ///   the first that needs the memory pinned, also those of pinning: `ENODEV` if the process of
+    ///   a mapping is gone, `EFAULT`, `ENOMEM`, `EINTR`, `EBUSY` if memory of a device cannot be
+    ///   migrated to RAM, and others.
     pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result {
         match self {
             Self::Driver(state) => state.attach_group(group, kind),

@@ -108,8 +108,8 @@ impl GroupData {
     ///   way round.
     /// - `EPERM` if a kernel driver uses a device of the group, or if another container, an iommufd
     ///   or another owner has claimed its DMA.
-    /// - `EBUSY` if a domain other than the default one is attached to the group, or to a PASID of
-    ///   one of its devices.
+    /// - `EBUSY` if a domain other than the default one is attached to the group or any to a PASID
+    ///   of one of its devices, or if a device of the group is being reset.
     /// - Any errno of the IOMMU driver, which is asked to block the DMA of the group.
     /// - `ENOMEM`.
     ///
@@ -118,12 +118,13 @@ impl GroupData {
     ///
     /// - `EBUSY` while a mapping has lost its vaddr (UNMAP_DMA with the flag VADDR).
     /// - `ENOMEM`.
-    /// - Any errno of the IOMMU driver as the domain of the group is made and attached, among them
-    ///   `EBUSY`.
+    /// - `EBUSY` if a device of the group is being reset, or any errno of the IOMMU driver as the
+    ///   domain of the group is made and attached.
     /// - `EINVAL` if memory is mapped at IOVAs that the group cannot use.
     /// - `EPERM` if the interrupts of the group are not isolated.
-    /// - `ENOMEM`, `EFAULT`, `ENODEV`, or any errno of the IOMMU driver, if what is mapped in the
-    ///   container cannot be pinned or mapped for the group.
+    /// - `ENODEV`, `EFAULT`, `ENOMEM`, `EINTR`, `EBUSY` or another errno of pinning, or any errno
+    ///   of the IOMMU driver, if what is mapped in the container cannot be pinned or mapped for the
+    ///   group.
     ///
     /// If it is an iommufd:
     ///

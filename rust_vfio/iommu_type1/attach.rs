@@ -77,16 +77,16 @@ impl Type1 {
     /// - `ENOMEM` if there is no memory; also at any later step.
     /// - `ENODEV` if the group has no device, or any errno of the IOMMU driver's
     ///   `domain_alloc_paging`.
-    /// - `EBUSY` if the group is attached to another domain, `EINVAL` or any errno of the IOMMU
-    ///   driver's `attach_dev` if it refuses the domain.
+    /// - `EBUSY` if the group is attached to another domain or a device of it is being reset,
+    ///   `EINVAL` or any errno of the IOMMU driver's `attach_dev` if it refuses the domain.
     /// - `EINVAL` if the aperture of the new domain has no address in common with those that are
     ///   valid, or does not cover all mappings.
     /// - `EINVAL` if a mapping overlaps a reserved region of the group that is not relaxable.
     /// - `EINVAL` if no valid address is left.
     /// - `EPERM` if the interrupts of the group are not isolated and the module parameter
     ///   `allow_unsafe_interrupts` is not set.
-    /// - Any errno of `attach_dev` if the group could not be moved to an earlier domain, and not
-    ///   back either.
+    /// - `EBUSY` or any errno of `attach_dev`, as above, if the group could not be moved to an
+    ///   earlier domain, and not back either.
     /// - For the first domain: `ENODEV` if a process that made a mapping has exited, and those of
     ///   [`populate`] for pinning the memory of the mappings.
     /// - Any errno of the IOMMU driver for making the mappings in the new domain.

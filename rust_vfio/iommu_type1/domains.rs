@@ -80,7 +80,7 @@ impl Domain {
     /// # Errors
     ///
     /// - `ENOMEM` if there is no memory.
-    /// - `EBUSY` if the group is attached to another domain.
+    /// - `EBUSY` if the group is attached to another domain, or a device of it is being reset.
     /// - `EINVAL` if the domain does not fit the devices, or any other errno of the IOMMU driver's
     ///   `attach_dev`.
     pub(super) fn attach(&mut self, group: GroupHandle) -> Result {

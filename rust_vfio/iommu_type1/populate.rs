@@ -86,6 +86,7 @@ const WORTH_A_LOOK: PageCount = PageCount::new(64);
 /// - `EFAULT` if some of the memory is not mapped in user space, or is read-only there while
 ///   devices may write.
 /// - `EOPNOTSUPP` or `EHWPOISON` if some of the memory cannot be pinned.
+/// - `EBUSY` if some of it is memory of a device that cannot be migrated to RAM.
 /// - `ENOMEM` if there is no memory, or the number of pages would exceed `RLIMIT_MEMLOCK`.
 /// - Any other errno of an IOMMU driver for mapping a run.
 #[doc(alias = "vfio_pin_map_dma")]

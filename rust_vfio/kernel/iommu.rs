@@ -274,8 +274,10 @@ impl PagingDomain {
     /// # Errors
     ///
     /// - `EBUSY` if the group is attached to another domain that is not its default one.
-    /// - `EINVAL` if the domain is not of the IOMMU driver of the devices, or does not fit them.
-    /// - Any other errno of the IOMMU driver's `attach_dev`.
+    /// - `EINVAL` if the domain is not of the IOMMU driver of the devices.
+    /// - `EBUSY` if a device of the group is being reset.
+    /// - `EINVAL` if the domain does not fit the devices, or any other errno of the IOMMU driver's
+    ///   `attach_dev`.
     #[doc(alias = "iommu_attach_group")]
     pub(crate) fn attach(&self, group: GroupHandle) -> Result {
         // SAFETY: Both pointers are valid by the type invariants.

@@ -137,7 +137,9 @@ impl DmaOwner {
     /// - `EPERM` if the DMA has an owner already: a kernel driver or another claimer.
     /// - `EBUSY` if a domain other than the default one is attached to the group, or any domain to
     ///   a PASID of it.
-    /// - `ENOMEM`, or any errno of the IOMMU driver, if the blocking domain cannot be attached.
+    /// - `ENOMEM`, or any errno of the IOMMU driver, if no blocking domain can be made.
+    /// - `EBUSY` if a device of the group is being reset.
+    /// - Any errno of the IOMMU driver if the blocking domain cannot be attached.
     #[doc(alias = "iommu_group_claim_dma_owner")]
     pub(crate) fn claim(group: &IommuGroup, owner: usize) -> Result<Self> {
         // SAFETY: `group` owns a reference, so it is valid. The owner is compared only, never

@@ -124,6 +124,7 @@ impl<'a> PinnedBatch<'a> {
     /// - `EFAULT` if the first page cannot be pinned: nothing is mapped there, the user may not
     ///   write to it, or it has no page structure (`VM_PFNMAP`).
     /// - `EOPNOTSUPP` if it may not be pinned for long, such as a page of a DAX file.
+    /// - `EBUSY` if it is coherent memory of a device and cannot be migrated to RAM.
     /// - `ENOMEM` if the page has to be faulted in and there is no memory for it.
     pub(crate) fn pin(
         memory: UserMm<'_>,
