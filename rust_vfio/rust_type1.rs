@@ -5,8 +5,8 @@
 //! The only interface between the backend and the core (`vfio.ko`) is the kernel's table of
 //! operations `struct vfio_iommu_driver_ops` ([`iommu_type1::exports`]). So the backend also works
 //! with the core that is written in C, and our core with the C backend. The parts of the backend
-//! are listed in [`iommu_type1`]. The modules [`kernel`] and [`uapi`] are shared
-//! with `vfio.ko`.
+//! are listed in [`iommu_type1`]. Some files of [`kernel`] and [`uapi`] are part of `vfio.ko` too;
+//! `docs/architecture.md`, section 1, says which.
 //!
 //! Corresponds to `vfio_iommu_type1_init()` and `vfio_iommu_type1_cleanup()`.
 
