@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// Pins `npage` pages from IOVA `iova` on, for accesses as `prot` says (flags of the IOMMU API),
-/// and stores them in `pages`. Returns their number or a negative errno (see [`user_memory::pin_pages`]).
-/// Sleeps.
+/// and stores them in `pages`. Returns their number or a negative errno (see
+/// [`user_memory::pin_pages`]). Sleeps.
 ///
 /// # Safety
 ///

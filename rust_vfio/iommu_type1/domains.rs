@@ -131,7 +131,8 @@ impl Domain {
         self.paging.unmap(iova, bytes) == bytes
     }
 
-    /// Unmaps `range` when nobody waits for the result, and lets other tasks run every now and then.
+    /// Unmaps `range` in steps, between which other tasks can run. For a domain that is not used
+    /// any more.
     pub(super) fn unmap_in_steps(&self, range: IovaRange) {
         let mut rest = Some(range);
         while let Some(range) = rest {

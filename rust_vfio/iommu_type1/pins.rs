@@ -59,8 +59,8 @@ impl Mapping {
     ///   others.
     /// - `EINVAL` if the page has no page structure.
     /// - `ENOMEM` if there is no memory.
-    /// - With `account`: `EINTR` if the calling task was killed while it waited for the `mmap_lock`,
-    ///   and `ENOMEM` if the account would exceed `RLIMIT_MEMLOCK`.
+    /// - With `account`: `EINTR` if the calling task was killed while it waited for the
+    ///   `mmap_lock`, and `ENOMEM` if the account would exceed `RLIMIT_MEMLOCK`.
     #[doc(alias = "vfio_pin_page_external")]
     fn pin(&mut self, iova: Iova, account: bool) -> Result<PageRef> {
         let offset = iova.get().wrapping_sub(self.first().get());

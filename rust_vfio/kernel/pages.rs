@@ -170,9 +170,9 @@ impl<'a> PinnedBatch<'a> {
         }
     }
 
-    /// Takes over the pins of the pages with the frame numbers `frames`, up to `count` of them. Takes
-    /// fewer if there is no room for more in the buffers, and stops at a frame that has no page
-    /// structure.
+    /// Takes over the pins of the pages with the frame numbers `frames`, up to `count` of them.
+    /// Takes fewer if there is no room for more in the buffers, and stops at a frame that has no
+    /// page structure.
     ///
     /// # Safety
     ///

@@ -30,8 +30,8 @@ impl Iova {
         self.0.checked_add(bytes).map(Self)
     }
 
-    /// Returns the address behind `pages` pages of `1 << page_shift` bytes that begin here. If these
-    /// end at the top of the address space, nothing can follow, and the result means nothing.
+    /// Returns the address behind `pages` pages of `1 << page_shift` bytes that begin here. If
+    /// these end at the top of the address space, nothing follows, and the result means nothing.
     #[must_use]
     pub fn behind(self, pages: PageCount, page_shift: u32) -> Self {
         Self(self.0.wrapping_add(pages.bytes(page_shift)))

@@ -3,9 +3,10 @@
 //! The pinned memory of a mapping, which devices can access.
 //!
 //! [`PinnedMemory`] owns the pins of all pages of a mapping. It records their frames as
-//! [`Extent`]s, so that pages can be unpinned without looking them up. Where the pages are scattered
-//! over the memory this would take more memory than it is worth: their frames are forgotten, and
-//! looked up in the page table of a domain when they are needed, as C does for all pages.
+//! [`Extent`]s, so that pages can be unpinned without looking them up. Where the pages are
+//! scattered over the memory this would take more memory than it is worth: their frames are
+//! forgotten, and looked up in the page table of a domain when they are needed, as C does for all
+//! pages.
 //!
 //! The record grows in pieces of at most a page and is never copied as a whole. If there is no
 //! memory for more of it frames are forgotten, so that a mapping does not fail for that reason.
@@ -246,8 +247,8 @@ impl PinnedMemory {
         Ok(())
     }
 
-    /// Unmaps all pages from `tables`, where they are mapped from `first` on, unpins them, and marks
-    /// them dirty if devices may have `written` to them. Leaves the list empty. May sleep.
+    /// Unmaps all pages from `tables`, where they are mapped from `first` on, unpins them, and
+    /// marks them dirty if devices may have `written` to them. Leaves the list empty. May sleep.
     ///
     /// Many pages are unmapped at once and then unpinned. If pages cannot be unmapped they stay
     /// pinned for ever. Returns how many of these are accounted.
