@@ -19,6 +19,7 @@ mod iommu_type1;
 mod kernel {
     //! Safe wrappers of the kernel's C API that the kernel crate lacks.
 
+    pub(crate) mod gup;
     pub(crate) mod iommu;
     pub(crate) mod mm;
     pub(crate) mod pages;

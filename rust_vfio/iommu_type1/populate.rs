@@ -114,6 +114,7 @@ pub(crate) fn populate(
         write: mapping.access().write,
         buffer,
         no_special_area: 0,
+        suitable: 0,
     };
     let result = fill(mapping, range, &mut source, &mut writer, &mut before).and_then(|()| {
         // This maps the last run.
@@ -173,6 +174,8 @@ struct Source<'a> {
     buffer: &'a mut PageBuffer,
     /// The user address (exclusive) up to which there is neither hugetlbfs nor memory of a device.
     no_special_area: usize,
+    /// What [`PinnedBatch::pin`] knows of the area.
+    suitable: usize,
 }
 
 /// The number of pages that were handed to a [`Writer`].
@@ -228,7 +231,15 @@ impl Source<'_> {
         let mut small = SmallPageBuffer::new();
         let (memory, write) = (self.memory, self.write);
         let count = usize::try_from(left.get()).unwrap_or(usize::MAX);
-        let batch = PinnedBatch::pin(memory, vaddr, count, write, self.buffer, &mut small);
+        let batch = PinnedBatch::pin(
+            memory,
+            vaddr,
+            count,
+            write,
+            &mut self.suitable,
+            self.buffer,
+            &mut small,
+        );
         let error = match batch {
             Ok(mut batch) => return writer.take_all(&mut batch, mapping),
             Err(error) => error,
@@ -252,8 +263,11 @@ impl Source<'_> {
                 let frames = pfnmap::frames(self.memory, vaddr, room, self.write)?;
                 Ok(frames.map(PinnedRun::of_device))
             }
-            hugetlb::Found::Otherwise(until) => {
+            hugetlb::Found::Otherwise { until, suitable } => {
                 self.no_special_area = until;
+                if suitable {
+                    self.suitable = until;
+                }
                 Ok(None)
             }
         }

@@ -95,6 +95,11 @@ bool vfio_rs_page_reserved(const struct page *page)
 	return PageReserved(page);
 }
 
+bool vfio_rs_page_has_mapping(const struct page *page)
+{
+	return page_folio(page)->mapping;
+}
+
 void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty)
 {
 	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages, dirty);

@@ -35,6 +35,7 @@ struct folio *vfio_rs_page_folio(struct page *page);
 unsigned long vfio_rs_folio_pfn(const struct folio *folio);
 unsigned long vfio_rs_folio_nr_pages(const struct folio *folio);
 bool vfio_rs_page_reserved(const struct page *page);
+bool vfio_rs_page_has_mapping(const struct page *page);
 void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty);
 
 /* IOMMU domains. */

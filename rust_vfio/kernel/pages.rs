@@ -22,7 +22,6 @@ use core::{
 
 use kernel::{
     mm::{
-        virt,
         MmWithUser,
         MmapReadGuard, //
     },
@@ -31,7 +30,12 @@ use kernel::{
 
 use crate::{
     bindings,
-    kernel::mm, //
+    kernel::gup::{
+        gup_flags,
+        pin_error,
+        pin_present,
+        pin_remote, //
+    }, //
 };
 
 /// The address space whose pages are pinned.
@@ -94,14 +98,6 @@ impl SmallPageBuffer {
     }
 }
 
-/// Returns the flags for long-term pins, with write access if `write`.
-fn gup_flags(write: bool) -> u32 {
-    match write {
-        true => bindings::FOLL_LONGTERM | bindings::FOLL_WRITE,
-        false => bindings::FOLL_LONGTERM,
-    }
-}
-
 /// Pages that were pinned together, in the order of their user addresses.
 ///
 /// # Invariants
@@ -115,7 +111,9 @@ impl<'a> PinnedBatch<'a> {
     /// Pins up to `count` base pages of user memory from the user address `vaddr` on, with
     /// `FOLL_LONGTERM`, and for writing if `write`. Returns at least one page.
     ///
-    /// `vaddr` is a multiple of the page size. Takes `mmap_lock` for reading, and may sleep.
+    /// `vaddr` is a multiple of the page size. A caller that pins a range by several calls passes
+    /// the same `suitable` to all of them, which is 0 at first: it keeps what is known of the area.
+    /// Takes `mmap_lock` for reading, and may sleep.
     ///
     /// # Errors
     ///
@@ -131,6 +129,7 @@ impl<'a> PinnedBatch<'a> {
         vaddr: usize,
         count: usize,
         write: bool,
+        suitable: &mut usize,
         large: &'a mut PageBuffer,
         small: &'a mut SmallPageBuffer,
     ) -> Result<Self> {
@@ -145,7 +144,7 @@ impl<'a> PinnedBatch<'a> {
                 let mm = current.mm().ok_or(ENODEV)?;
                 // SAFETY: `count` was limited to the length of `room`, so `pages` has room for
                 // `count` pointers.
-                match unsafe { pin_present(mm, vaddr, count, flags, pages) } {
+                match unsafe { pin_present(mm, vaddr, count, flags, pages, suitable) } {
                     // SAFETY: As above.
                     0 => unsafe {
                         pin_remote(mm, &mm.mmap_read_lock(), vaddr, count, flags, pages)
@@ -251,77 +250,6 @@ impl Drop for PinnedBatch<'_> {
     }
 }
 
-/// Pins those of the first `count` pages of `mm`, the address space of the calling task, that are
-/// present. Returns their number, which is 0 if the first page is not present, or if this way does
-/// not suit the area.
-///
-/// `pin_user_pages_fast()` is several times as fast as [`pin_remote`], but its answers are others:
-///
-/// - It does not look at the area, so it pins pages that may not be read, and those of a device
-///   (`VM_IO`) that have page structures. So the area is looked at before.
-/// - It waits for memory that another task provides (userfaultfd), because it can drop the
-///   `mmap_lock`. With `FOLL_NOFAULT` it causes no page fault.
-/// - It obeys the protection keys of the caller, which are for accesses of the CPU. Pages that are
-///   protected by them are not pinned here.
-///
-/// # Safety
-///
-/// `pages` must be valid for writing `count` pointers.
-#[doc(alias = "pin_user_pages_fast")]
-unsafe fn pin_present(
-    mm: &MmWithUser,
-    vaddr: usize,
-    count: usize,
-    flags: u32,
-    pages: *mut *mut bindings::page,
-) -> usize {
-    let needed = match flags & bindings::FOLL_WRITE {
-        0 => virt::flags::READ,
-        _ => virt::flags::WRITE,
-    };
-    // There is no guard for an address with a tag, nor while the area is changed.
-    let count = match mm.lock_vma_under_rcu(vaddr) {
-        Some(vma) if vma.flags() & (needed | virt::flags::IO | virt::flags::PFNMAP) == needed => {
-            count.min(vma.end().saturating_sub(vaddr) >> mm::SHIFT)
-        }
-        _ => return 0,
-    };
-    let Ok(count) = i32::try_from(count) else {
-        return 0;
-    };
-    // SAFETY: There is room for the pointers by the safety requirements of this function. The
-    // calling task has an `mm_struct`.
-    let ret = unsafe {
-        bindings::pin_user_pages_fast(vaddr, count, flags | bindings::FOLL_NOFAULT, pages)
-    };
-    // Whatever failed is tried again by the caller, who reports the error.
-    usize::try_from(ret).unwrap_or(0)
-}
-
-/// Calls `pin_user_pages_remote()` for `count` pages of `mm`, whose lock `_locked` holds. Returns
-/// the number of pages pinned, or a negative errno.
-///
-/// Does not drop the lock. So it fails with `EFAULT` where another task would have to provide the
-/// memory (userfaultfd), instead of waiting.
-///
-/// # Safety
-///
-/// `pages` must be valid for writing `count` pointers.
-unsafe fn pin_remote(
-    mm: &MmWithUser,
-    _locked: &MmapReadGuard<'_>,
-    vaddr: usize,
-    count: usize,
-    flags: u32,
-    pages: *mut *mut bindings::page,
-) -> isize {
-    let unlocked = ptr::null_mut();
-    // SAFETY: A `MmWithUser` has users, and its `mmap_lock` is held for reading as `_locked` shows.
-    // There is room for the pointers by the safety requirements of this function. As `unlocked` is
-    // null the lock is not dropped.
-    unsafe { bindings::pin_user_pages_remote(mm.as_raw(), vaddr, count, flags, pages, unlocked) }
-}
-
 /// Returns whether `b` describes the frame after that of `a`.
 #[cfg(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM))]
 fn is_next(a: PagePtr, b: PagePtr) -> bool {
@@ -341,17 +269,6 @@ fn is_next(a: PagePtr, b: PagePtr) -> bool {
         )
     };
     a.checked_add(1) == Some(b)
-}
-
-/// Returns the errno for user space after pinning failed with `ret`, a negative errno.
-fn pin_error(ret: isize) -> Error {
-    if mm::is_killed() {
-        return EINTR;
-    }
-    match i32::try_from(ret).map(Error::from_errno) {
-        Ok(error) => error,
-        Err(_) => EFAULT,
-    }
 }
 
 /// Consecutive page frames that are pinned. Dropping them unpins the pages without marking them

@@ -26,6 +26,7 @@ use crate::{
         memory::pin::PinnedRun, //
     },
     kernel::{
+        gup,
         mm,
         pages::{
             PinnedFrames,
@@ -40,9 +41,20 @@ pub(crate) enum Found {
     Pinned(PinnedRun),
     /// Memory without page structures (`VM_PFNMAP`), for [`pfnmap`](super::pfnmap).
     Frames,
-    /// Neither of them, up to this user address (exclusive).
-    Otherwise(usize),
+    /// Neither of them.
+    Otherwise {
+        /// The user address (exclusive) up to which this is so.
+        until: usize,
+        /// Whether present pages can be pinned without another look at the area.
+        suitable: bool,
+    },
 }
+
+/// The result where no area is found, which is not looked for again.
+const NOTHING_KNOWN: Found = Found::Otherwise {
+    until: usize::MAX,
+    suitable: false,
+};
 
 /// Looks at the area at the user address `vaddr`. In an area of hugetlbfs pins the huge page from
 /// `vaddr` on, at most `limit` base pages, for writing if `write`.
@@ -53,7 +65,7 @@ pub(crate) fn pin(memory: UserMm<'_>, vaddr: usize, limit: PageCount, write: boo
         UserMm::Remote(mm) => pin_in(mm, vaddr, limit, write),
         UserMm::Current => match kernel::current!().mm() {
             Some(mm) => pin_in(mm, vaddr, limit, write),
-            None => Found::Otherwise(usize::MAX),
+            None => NOTHING_KNOWN,
         },
     }
 }
@@ -63,17 +75,21 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
     let locked = mm.mmap_read_lock();
     // Addresses with tags, and stacks that have to grow, are left to `PinnedBatch::pin`.
     let Some(vma) = locked.vma_lookup(vaddr) else {
-        return Found::Otherwise(usize::MAX);
+        return NOTHING_KNOWN;
     };
     let end = vma.end();
     if vma.flags() & virt::flags::PFNMAP != 0 {
         return Found::Frames;
     }
+    let otherwise = Found::Otherwise {
+        until: end,
+        suitable: gup::is_suitable(vma, write),
+    };
     if vma.flags() & virt::flags::HUGETLB == 0 {
-        return Found::Otherwise(end);
+        return otherwise;
     }
     let Some(mut frames) = PinnedFrames::pin_one(mm, &locked, vaddr, write) else {
-        return Found::Otherwise(end);
+        return otherwise;
     };
     // The following pages of the folio are mapped at the following addresses, with the same
     // permissions, as the area is one of hugetlbfs.
@@ -84,6 +100,6 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
     // The kernel reserves no huge page of hugetlbfs.
     match PinnedRun::new(frames, FrameKind::Pinned) {
         Ok(run) => Found::Pinned(run),
-        Err(_) => Found::Otherwise(end),
+        Err(_) => otherwise,
     }
 }

@@ -52,7 +52,7 @@ use crate::{
 /// [`PinnedBatch::pin`].
 pub(crate) fn pin_page(memory: UserMm<'_>, vaddr: usize, write: bool) -> Result<PinnedRun> {
     let (mut large, mut small) = (PageBuffer::new(), SmallPageBuffer::new());
-    let pinned = PinnedBatch::pin(memory, vaddr, 1, write, &mut large, &mut small);
+    let pinned = PinnedBatch::pin(memory, vaddr, 1, write, &mut 0, &mut large, &mut small);
     let error = match pinned {
         Ok(mut batch) => return PinnedRun::of_pages(batch.take_frames(1).ok_or(EFAULT)?),
         Err(error) => error,

@@ -105,6 +105,9 @@ impl List {
     /// `ENOMEM` if there is no memory. The list has not changed then.
     fn reserve(&mut self) -> Result {
         let len = self.last.len();
+        if len % WINDOW != 0 && len < self.last.capacity() {
+            return Ok(());
+        }
         if len != 0 && len % WINDOW == 0 {
             let window = self.last.get(len - WINDOW..).unwrap_or_default();
             if is_scattered(window) && self.forget_from(len - WINDOW) {
@@ -259,38 +262,26 @@ impl PinnedMemory {
         tables: &impl PageTables,
         buffer: &mut PageBuffer,
     ) -> PageCount {
-        // INVARIANT: The list is empty, and its pins are owned by the local `repr`.
-        let repr = mem::replace(&mut self.0, Repr::Nothing);
-        let mut at = first;
-        let mut lost = PageCount::ZERO;
-        for mut piece in repr.pieces() {
-            while let Some(extent) = piece.first() {
-                let (chunk, pages) = first_chunk(piece);
-                if chunk.is_empty() {
-                    let scattered = extent.pages();
-                    lost = lost.plus(release_scattered(at, scattered, written, tables, buffer));
-                    at = at.behind(scattered, mm::SHIFT);
-                    piece = piece.get(1..).unwrap_or_default();
-                    continue;
+        let mut release = Release {
+            at: first,
+            written,
+            tables,
+            buffer,
+            lost: PageCount::ZERO,
+        };
+        // INVARIANT: The list is empty, and `release` takes over the pins of each piece once.
+        match mem::replace(&mut self.0, Repr::Nothing) {
+            Repr::Nothing => (),
+            Repr::One(extent) => match extent.frames() {
+                Frames::Consecutive(run) => {
+                    let gone = release.unmap(run.pages());
+                    release.unpin(run, gone);
                 }
-                let gone = unmap(at, pages, tables);
-                for extent in chunk {
-                    let Frames::Consecutive(run) = extent.frames() else {
-                        continue;
-                    };
-                    if gone {
-                        // SAFETY: `repr` owned the pins of this run, which `push` took from
-                        // `into_run`, and is not used for it again.
-                        unsafe { PinnedRun::from_run(run) }.unpin(written);
-                    } else {
-                        lost = lost.plus(run.accounted());
-                    }
-                }
-                at = at.behind(pages, mm::SHIFT);
-                piece = piece.get(chunk.len()..).unwrap_or_default();
-            }
+                Frames::Scattered(pages) => release.scattered(pages),
+            },
+            Repr::Many(list) => list.pieces().for_each(|piece| release.piece(piece)),
         }
-        lost
+        release.lost
     }
 }
 
@@ -314,56 +305,100 @@ impl Repr {
     }
 }
 
-/// Unmaps `pages` pages from `iova` on. Returns whether no device can access them any more.
-fn unmap(iova: Iova, pages: PageCount, tables: &impl PageTables) -> bool {
-    let gone = match IovaRange::with_len(iova, pages.bytes(mm::SHIFT)) {
-        Ok(range) => tables.unmap(range),
-        Err(_) => false,
-    };
-    cond_resched();
-    gone
+/// The release of the memory of a mapping, extent by extent.
+struct Release<'a, T> {
+    /// The I/O address of the next extent.
+    at: Iova,
+    /// Whether devices may have written to the pages.
+    written: bool,
+    tables: &'a T,
+    buffer: &'a mut PageBuffer,
+    /// The number of accounted pages that stay pinned.
+    lost: PageCount,
 }
 
-/// Unmaps `pages` scattered pages from `iova` on and unpins them, like [`PinnedMemory::release`],
-/// which gives up the ownership of their pins. Returns the number of pages that stay pinned.
-fn release_scattered(
-    iova: Iova,
-    pages: PageCount,
-    written: bool,
-    tables: &impl PageTables,
-    buffer: &mut PageBuffer,
-) -> PageCount {
-    let (mut at, mut left) = (iova, pages);
-    let mut lost = PageCount::ZERO;
-    while !left.is_zero() {
-        let mut small = SmallPageBuffer::new();
-        let count = usize::try_from(left.get()).unwrap_or(usize::MAX);
-        let mut next = at;
-        let frames = core::iter::from_fn(|| {
-            let frame = tables.frame_at(next)?;
-            next = next.behind(PageCount::new(1), mm::SHIFT);
-            usize::try_from(frame.get()).ok()
-        });
-        // SAFETY: The caller has given up the ownership of the pins of all these pages, and each is
-        // looked up once, as `at` moves on below.
-        let batch = unsafe { PinnedBatch::from_frames(frames, count, buffer, &mut small) };
-        // CAST: A `usize` fits into an `u64`.
-        let found = PageCount::new(batch.len() as u64);
-        if warn_on!(found.is_zero()) {
-            // A page that should be mapped is not. Nobody knows the frames any more.
-            unmap(at, left, tables);
-            return lost.plus(left);
-        }
-        if unmap(at, found, tables) {
-            batch.unpin(written);
-        } else {
-            lost = lost.plus(found);
-            batch.keep();
-        }
-        at = at.behind(found, mm::SHIFT);
-        left = left.minus(found);
+impl<T: PageTables> Release<'_, T> {
+    /// Unmaps the next `pages` pages. Returns whether no device can access them any more.
+    fn unmap(&mut self, pages: PageCount) -> bool {
+        let gone = match IovaRange::with_len(self.at, pages.bytes(mm::SHIFT)) {
+            Ok(range) => self.tables.unmap(range),
+            Err(_) => false,
+        };
+        self.at = self.at.behind(pages, mm::SHIFT);
+        cond_resched();
+        gone
     }
-    lost
+
+    /// Unpins `run`, whose pins the caller has given up, if devices cannot access it any more
+    /// (`gone`).
+    fn unpin(&mut self, run: Run, gone: bool) {
+        if gone {
+            // SAFETY: `PinnedMemory::push` took the pins of this run from `into_run`, and the
+            // caller has given them up.
+            unsafe { PinnedRun::from_run(run) }.unpin(self.written);
+        } else {
+            self.lost = self.lost.plus(run.accounted());
+        }
+    }
+
+    /// Releases `extents`, whose pins the caller has given up.
+    #[inline(never)] // Most mappings have one extent.
+    fn piece(&mut self, mut extents: &[Extent]) {
+        while let Some(extent) = extents.first() {
+            let (chunk, pages) = first_chunk(extents);
+            if chunk.is_empty() {
+                self.scattered(extent.pages());
+                extents = extents.get(1..).unwrap_or_default();
+                continue;
+            }
+            let gone = self.unmap(pages);
+            for extent in chunk {
+                if let Frames::Consecutive(run) = extent.frames() {
+                    self.unpin(run, gone);
+                }
+            }
+            extents = extents.get(chunk.len()..).unwrap_or_default();
+        }
+    }
+
+    /// Releases `pages` scattered pages, whose pins the caller has given up.
+    #[inline(never)] // Most mappings have none, and the array takes much of the stack.
+    fn scattered(&mut self, pages: PageCount) {
+        let mut left = pages;
+        while !left.is_zero() {
+            let mut small = SmallPageBuffer::new();
+            let count = usize::try_from(left.get()).unwrap_or(usize::MAX);
+            let (mut next, tables) = (self.at, self.tables);
+            let frames = core::iter::from_fn(|| {
+                let frame = tables.frame_at(next)?;
+                next = next.behind(PageCount::new(1), mm::SHIFT);
+                usize::try_from(frame.get()).ok()
+            });
+            // SAFETY: The caller has given up the ownership of the pins of all these pages, and
+            // each is looked up once, as `unmap` moves on below.
+            let batch = unsafe { PinnedBatch::from_frames(frames, count, self.buffer, &mut small) };
+            // CAST: A `usize` fits into an `u64`.
+            let found = PageCount::new(batch.len() as u64);
+            if warn_on!(found.is_zero()) {
+                // A page that should be mapped is not. Nobody knows the frames any more.
+                batch.keep();
+                self.unmap(left);
+                self.lost = self.lost.plus(left);
+                return;
+            }
+            left = left.minus(found);
+            // The batch borrows the buffer, so this is not `self.unmap()`.
+            let range = IovaRange::with_len(self.at, found.bytes(mm::SHIFT));
+            self.at = self.at.behind(found, mm::SHIFT);
+            if range.is_ok_and(|range| tables.unmap(range)) {
+                batch.unpin(self.written);
+            } else {
+                self.lost = self.lost.plus(found);
+                batch.keep();
+            }
+            cond_resched();
+        }
+    }
 }
 
 /// An iteration over scattered pages that joins frames which happen to be consecutive.
