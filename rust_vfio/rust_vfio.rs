@@ -97,6 +97,8 @@ mod kernel {
     pub(crate) mod module;
     pub(crate) mod pm_runtime;
     #[cfg(CONFIG_VFIO_CONTAINER)]
+    pub(crate) mod published;
+    #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod rwsem;
     #[cfg(CONFIG_KVM)]
     pub(crate) mod symbol;

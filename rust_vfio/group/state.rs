@@ -4,15 +4,14 @@
 //!
 //! Locks: `state` (`group_lock` in C) is taken under the registry's, and outside those of device
 //! sets and containers. `devices` (`device_lock`) is taken under the registry's, and by KVM, which
-//! may call under a lock of a device set. `kvm` (`kvm_ref_lock`) and `active` are spinlocks,
-//! because KVM and drivers need them while they hold locks of their own, or we hold `state`.
+//! may call under a lock of a device set. `kvm` (`kvm_ref_lock`) is a spinlock, because KVM needs it
+//! while it holds locks of its own, or we hold `state`. Drivers need `active` in the same way, and
+//! often, so it has no lock at all.
 //!
 //! Corresponds to `struct vfio_group` in `drivers/vfio/vfio.h`.
 
 use core::num::NonZeroUsize;
 
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use kernel::sync::Arc;
 use kernel::{
     new_mutex,
     new_spinlock,
@@ -23,8 +22,6 @@ use kernel::{
     }, //
 };
 
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use crate::group::membership::ActiveContainer;
 use crate::{
     group::{
         attachment::Attachment,
@@ -50,6 +47,12 @@ use crate::{
     }, //
 };
 
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use crate::{
+    group::membership::ActiveContainer,
+    kernel::published::Published, //
+};
+
 /// A group: a counted device with a device node, and the data of VFIO.
 #[doc(alias = "vfio_group")]
 pub(crate) type Group = CharDevice<GroupData>;
@@ -69,10 +72,10 @@ pub(crate) struct GroupData {
     /// The virtual machine that KVM named, for devices that are opened from then on.
     #[pin]
     pub(super) kvm: SpinLock<KvmPtr>,
-    /// The backend, while devices are open through a container.
+    /// The backend, while devices are open through a container. It changes only under the lock of
+    /// `state`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    #[pin]
-    pub(super) active: SpinLock<Option<Arc<ActiveContainer>>>,
+    pub(super) active: Published<ActiveContainer>,
 }
 
 /// The list of devices, pinned inside of its lock.
@@ -166,7 +169,7 @@ impl GroupData {
             ),
             kvm <- new_spinlock!(KvmPtr::none(), "vfio_group.kvm_ref_lock"),
             #[cfg(CONFIG_VFIO_CONTAINER)]
-            active <- new_spinlock!(None, "vfio_group.active"),
+            active: Published::new(),
         })
     }
 
@@ -211,9 +214,12 @@ pub(crate) fn is_noiommu(device: &Device) -> bool {
         || (cfg!(CONFIG_IOMMUFD_NOIOMMU) && device.is_marked_noiommu())
 }
 
-/// Returns a reference to the backend for a device that is open through a container, or none if no
-/// device of its group is. Takes only the spinlock `active`; does not sleep.
+/// Returns the backend for a device that is open through a container, or none if no device of its
+/// group is. Takes no lock; does not sleep.
+///
+/// Called for drivers that access user memory. They do so only while their device is open; the
+/// caller has seen that it is not open through an iommufd. What is returned stays until then.
 #[cfg(CONFIG_VFIO_CONTAINER)]
-pub(crate) fn active_container(device: &Device) -> Option<Arc<ActiveContainer>> {
-    Group::of(device)?.active.lock().clone()
+pub(crate) fn active_container(device: &Device) -> Option<&ActiveContainer> {
+    Group::of(device)?.active.get()
 }
