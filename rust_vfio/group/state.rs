@@ -17,6 +17,11 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
         Mutex,
         SpinLock, //
     }, //
@@ -63,6 +68,8 @@ pub(crate) struct GroupData {
     /// The minor number of the device node, which is free again when the group is freed.
     _minor: Id,
     pub(super) kind: GroupType,
+    /// The number of devices in the group.
+    pub(super) members: Members,
     /// The state; its lock is C's `group_lock`.
     #[pin]
     pub(super) state: Mutex<GroupState>,
@@ -76,6 +83,38 @@ pub(crate) struct GroupData {
     /// `state`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(super) active: Published<ActiveContainer>,
+}
+
+/// The number of devices in a group, which is in the registry while it has any.
+///
+/// Devices are added, and the last one is removed, under the registry's lock. Removing another one
+/// takes no lock, so it does not wait for a group that is being made or taken down.
+#[doc(alias = "vfio_group.drivers")]
+pub(super) struct Members(Atomic<usize>);
+
+impl Members {
+    /// Counts the device for which a group is created.
+    const fn one() -> Self {
+        Self(Atomic::new(1))
+    }
+
+    /// Adds a device to those that are there. The registry's lock is held.
+    pub(super) fn add(&self) {
+        self.0.add(1usize, Relaxed);
+    }
+
+    /// Removes a device, unless it is the last one, and returns whether it did. Whatever was done
+    /// for the device before is done for whoever removes the last one.
+    pub(super) fn remove_unless_last(&self) -> bool {
+        let mut seen = self.0.load(Relaxed);
+        while seen > 1 {
+            match self.0.cmpxchg(seen, seen - 1, Full) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
 }
 
 /// The list of devices, pinned inside of its lock.
@@ -154,6 +193,7 @@ impl GroupData {
         pin_init!(Self {
             _minor: minor,
             kind,
+            members: Members::one(),
             state <- new_mutex!(
                 GroupState {
                     identity: Some(identity),
