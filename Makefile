@@ -46,8 +46,8 @@ user_out := $(build)/modules
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 
 .PHONY: help setup kernel modules modules_install vm-modules programs vm-ready demo test \
-	 test-all build-matrix iommu-matrix floor bench shell check rust-analyzer layers clippy \
-	 checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
+	 test-all build-matrix iommu-matrix lock-order floor bench shell check rust-analyzer \
+	 layers clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,10 +106,17 @@ demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 # total, which is the last line also when something failed.
 host_log := $(if $(TESTS)$(SCOPE),,$(build)/host-test.log)
 
+# A whole run on the debug kernel shows in which order our modules take locks.
+lock_order := $(if $(DEBUG),$(if $(TESTS)$(filter border,$(SCOPE))$(filter-out rust,$(IMPL)),,tools/lockdep.py))
+
 test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, TESTS=pattern)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
 	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) \
-		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
+		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)) \
+		$(if $(lock_order),--lock-order $(lock_order)))
+
+lock-order: ## Compare docs/architecture.md with what lockdep saw in the last test with DEBUG=1
+	@tools/lockdep.py "$(build)/vm-debug/scratch/test-rust.lockdep"
 
 test-all: ## Everything that is tested, with a table at the end: some hours
 	@tools/test-all.sh
@@ -187,10 +194,12 @@ doc: ## Build the documentation; any warning is an error
 docs: ## Make the tables in docs/ from the tests and the code
 	@python3 -B tools/docs/rows.py
 	@python3 -B tools/docs/deviations.py
+	@python3 -B tools/docs/locks.py
 
 docs-check: ## Check that the tables in docs/ are up to date, and the glossary
 	@python3 -B tools/docs/rows.py --check
 	@python3 -B tools/docs/deviations.py --check
+	@python3 -B tools/docs/locks.py --check
 	@python3 -B tools/docs/glossary.py --check
 
 clean: ## Remove what was built here; kernels stay in the cache

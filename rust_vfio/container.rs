@@ -6,23 +6,30 @@
 //! Then it has a backend (`container/backend.rs`) until the last group leaves. The file holds one
 //! reference to the container, and so does each group in it.
 //!
-//! Lock: [`Container::state`], taken under a group's lock or that of a device set, and outside the
-//! registry of backends. It is not held while the backend handles an ioctl, except
-//! CHECK_EXTENSION: mapping may take minutes, and a group may want to join meanwhile.
+//! Locks: [`Container::groups`] is taken under a group's lock and outside the registry of backends.
+//! It is held as long as it takes to attach a group to a backend, which maps for the group whatever
+//! is mapped in the container. So nobody waits for it who only needs the backend: that is read
+//! under the spinlock [`Container::backend`], which is taken under all other locks. Neither of the
+//! two is held while the backend handles an ioctl.
 //!
 //! Corresponds to `drivers/vfio/container.c`; contract 3.1.
 //!
 //! Deviation: an ioctl that is passed on holds a reference to the backend, so that the state of the
 //! backend is freed only when the ioctl has returned, even if the last group leaves meanwhile. C
 //! holds nothing, and the ioctl goes on with freed memory.
+//!
+//! Deviation: CHECK_EXTENSION of a container that has a backend does not wait for a group that is
+//! being attached. C holds the lock of the container while it asks the backend.
 
 use kernel::{
     fs::File,
+    new_spinlock,
     prelude::*,
     static_lock_class,
     sync::{
         Arc,
-        ArcBorrow, //
+        ArcBorrow,
+        SpinLock, //
     }, //
 };
 
@@ -59,16 +66,13 @@ const VFIO_MINOR: i32 = 196;
 /// A container.
 #[pin_data]
 pub(crate) struct Container {
-    #[pin]
-    state: RwSem<ContainerState>,
-}
-
-/// What the lock of a container protects.
-struct ContainerState {
     /// The groups in the container, newest first.
-    groups: KVec<ContainerMember>,
-    /// What translates their DMA, once user space has chosen.
-    backend: Option<Arc<Backend>>,
+    #[pin]
+    groups: RwSem<KVec<ContainerMember>>,
+    /// What translates their DMA, once user space has chosen. It changes only while `groups` is
+    /// held for writing.
+    #[pin]
+    backend: SpinLock<Option<Arc<Backend>>>,
 }
 
 /// A group in a container.
@@ -79,25 +83,21 @@ struct ContainerMember {
     _owner: Option<DmaOwner>,
 }
 
-impl ContainerState {
-    /// Returns whether the groups are without IOMMU, or none if there is no group. An empty
-    /// container takes groups of any kind.
-    fn noiommu(&self) -> Option<bool> {
-        self.groups.first().map(|m| m.kind == GroupType::NoIommu)
-    }
+/// Returns whether these groups of a container are without IOMMU, or none if there is no group. An
+/// empty container takes groups of any kind.
+fn are_noiommu(groups: &[ContainerMember]) -> Option<bool> {
+    groups.first().map(|m| m.kind == GroupType::NoIommu)
 }
 
 impl Container {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            state <- RwSem::new(
-                ContainerState {
-                    groups: KVec::new(),
-                    backend: None,
-                },
+            groups <- RwSem::new(
+                KVec::new(),
                 c"vfio_container.group_lock",
                 static_lock_class!(),
             ),
+            backend <- new_spinlock!(None, "vfio_container.backend"),
         })
     }
 
@@ -122,8 +122,8 @@ impl Container {
     /// - Those of [`Backend::attach_group`].
     #[doc(alias = "vfio_container_attach_group")]
     pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupType) -> Result {
-        let mut state = self.state.write();
-        match state.noiommu() {
+        let mut groups = self.groups.write();
+        match are_noiommu(&groups) {
             Some(noiommu) if noiommu != (kind == GroupType::NoIommu) => return Err(EPERM),
             _ => {}
         }
@@ -131,8 +131,8 @@ impl Container {
             GroupType::Iommu => Some(DmaOwner::claim(group, (&raw const *self).addr())?),
             GroupType::Emulated | GroupType::NoIommu => None,
         };
-        state.groups.reserve(1, GFP_KERNEL)?;
-        if let Some(backend) = &state.backend {
+        groups.reserve(1, GFP_KERNEL)?;
+        if let Ok(backend) = self.backend() {
             backend.attach_group(group, kind)?;
         }
         let member = ContainerMember {
@@ -141,10 +141,7 @@ impl Container {
             _owner: owner,
         };
         // There is room for one more.
-        state
-            .groups
-            .insert_within_capacity(0, member)
-            .map_err(|_| ENOMEM)
+        groups.insert_within_capacity(0, member).map_err(|_| ENOMEM)
     }
 
     /// Takes a group out of the container; undoes [`Container::attach`]. The last group takes the
@@ -152,46 +149,55 @@ impl Container {
     /// container's. Sleeps.
     #[doc(alias = "vfio_group_detach_container")]
     pub(crate) fn detach(&self, group: &IommuGroup) {
-        let mut state = self.state.write();
-        if let Some(backend) = &state.backend {
+        let mut groups = self.groups.write();
+        if let Ok(backend) = self.backend() {
             backend.detach_group(group);
         }
-        let member = state.groups.iter().position(|m| m.group == *group);
+        let member = groups.iter().position(|m| m.group == *group);
         if let Some(at) = member {
-            let _ = state.groups.remove(at);
+            let _ = groups.remove(at);
         }
-        if state.groups.is_empty() {
-            // An ioctl that still runs keeps the backend until it returns.
-            state.backend = None;
+        if groups.is_empty() {
+            let backend = self.backend.lock().take();
+            // Releasing a backend sleeps, so the spinlock is not held here. An ioctl that still
+            // runs keeps the backend until it returns.
+            drop(backend);
         }
     }
 
-    /// Returns a reference to the backend, which keeps its state. Takes the container's lock for
-    /// reading.
+    /// Returns a reference to the backend, which keeps its state. Takes only a spinlock, so a group
+    /// that is being attached meanwhile does not hold the caller up; does not sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL` if user space has not chosen one with SET_IOMMU.
     pub(crate) fn backend(&self) -> Result<Arc<Backend>> {
-        self.state.read().backend.clone().ok_or(EINVAL)
+        self.backend.lock().clone().ok_or(EINVAL)
     }
 
     /// Handles CHECK_EXTENSION: asks the chosen backend, or all that could be chosen. The
-    /// container's lock is held for reading.
+    /// container's lock is held for reading only where none is chosen.
     ///
     /// # Errors
     ///
     /// Any errno of the backend's `ioctl`. type1 has none, and returns 0 for what it does not know.
     #[doc(alias = "vfio_container_ioctl_check_extension")]
     fn check_extension(&self, arg: UserAddr) -> Result<isize> {
-        let state = self.state.read();
-        match &state.backend {
-            Some(backend) => backend.ioctl(ioctls::VFIO_CHECK_EXTENSION, arg),
-            None => backend::check_extension(state.noiommu(), arg),
+        if let Ok(backend) = self.backend() {
+            return backend.ioctl(ioctls::VFIO_CHECK_EXTENSION, arg);
+        }
+        let groups = self.groups.read();
+        // SET_IOMMU may have ended just now, for which the lock was waited for.
+        match self.backend() {
+            Ok(backend) => {
+                drop(groups);
+                backend.ioctl(ioctls::VFIO_CHECK_EXTENSION, arg)
+            }
+            Err(_) => backend::check_extension(are_noiommu(&groups), arg),
         }
     }
 
-    /// Passes any other request on to the backend. The container's lock is not held meanwhile.
+    /// Passes any other request on to the backend. No lock is held meanwhile.
     ///
     /// # Errors
     ///
@@ -212,12 +218,11 @@ impl Container {
     #[doc(alias = "vfio_ioctl_set_iommu")]
     #[inline(never)] // Keeps the path of requests that are passed on short.
     fn set_iommu(&self, arg: UserAddr) -> Result<isize> {
-        let mut state = self.state.write();
-        let noiommu = match (state.noiommu(), &state.backend) {
-            (Some(noiommu), None) => noiommu,
+        let groups = self.groups.write();
+        let noiommu = match (are_noiommu(&groups), self.backend()) {
+            (Some(noiommu), Err(_)) => noiommu,
             _ => return Err(EINVAL),
         };
-        let groups = &state.groups;
         let backend = backend::open(noiommu, arg, |backend| {
             for (done, member) in groups.iter().enumerate() {
                 if let Err(e) = backend.attach_group(&member.group, member.kind) {
@@ -230,7 +235,7 @@ impl Container {
             }
             Ok(())
         })?;
-        state.backend = Some(backend);
+        *self.backend.lock() = Some(backend);
         Ok(0)
     }
 }

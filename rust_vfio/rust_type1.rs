@@ -8,6 +8,20 @@
 //! are listed in [`iommu_type1`]. Some files of [`kernel`] and [`uapi`] are part of `vfio.ko` too;
 //! `docs/architecture.md`, section 1, says which.
 //!
+//! # Lock order
+//!
+//! As in the crate root of `vfio.ko`; these are the locks of this module, and what is taken under
+//! them. The core and drivers call this module under locks of their own.
+//!
+//! ```text
+//! type1.state                  mutex
+//!   (mmap_lock)
+//!   (locks of the IOMMU core)
+//! listener.registered          mutex
+//!   (locks of drivers)
+//!   type1.state                as above
+//! ```
+//!
 //! Corresponds to `vfio_iommu_type1_init()` and `vfio_iommu_type1_cleanup()`.
 
 use ::kernel::prelude::*;

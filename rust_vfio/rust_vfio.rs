@@ -7,41 +7,56 @@
 //!
 //! # Lock order
 //!
-//! Outer locks first. What is indented can be taken while the lines above it that are indented
-//! less are held; any of them may be left out. So `group.state` is also taken directly under
-//! `cdev_file.binding`, and `group.devices` directly under `REGISTRY`. (Contract 2.2 has the locks
-//! of the C module.)
+//! Outer locks first: what is indented is taken while the line above it is held. Locks of others
+//! are in parentheses. `make docs` draws this from the tables in `docs/architecture.md`, section 4,
+//! which say where, and what the locks protect. (Contract 2.2 has the locks of the C module.)
 //!
 //! ```text
-//! group::registry::REGISTRY     mutex: all groups; held while a group's device node comes or goes
-//! cdev_file.binding             mutex: BIND_IOMMUFD holds it throughout; never with REGISTRY
-//!   group.state                 mutex: attachment, users and sessions of a group
-//!     lock of a device set      mutex, a member of C's vfio_device_set; drivers take it too; their
-//!                               callbacks that open, close, bind and attach run under it
-//!       container.state         rwsem: groups and backend of a container
-//!         backend::DRIVERS      mutex: the registered backends
-//!           locks of the backend and of the IOMMU core
-//!       locks of iommufd
-//!       locks of KVM            the last reference to a virtual machine may be dropped here
-//!         group.devices         mutex: the devices of a group; `match` of drivers runs under it
-//!         group.kvm             spinlock
-//!         cdev_file.kvm         spinlock
-//!       group.active            spinlock; also taken under locks of drivers
-//!       mmap_lock               page faults of copies in BIND_IOMMUFD and ATTACH_IOMMUFD_PT
-//!
-//! views::set_table::SETS        mutex: the table of device sets; no other lock is taken under it
-//!
-//! lock of an eventfd's wait queue
-//!   virqfd::SLOTS               spinlock, interrupts off
-//!     locks of work queues
+//! REGISTRY                           mutex
+//!   group.devices                    mutex
+//!     (locks of drivers)
+//!   group.state                      mutex
+//!     device_set.lock                mutex
+//!       group.kvm                    spinlock
+//!       cdev_file.kvm                spinlock
+//!       type1.state                  mutex
+//!         (mmap_lock)
+//!         (locks of the IOMMU core)
+//!       listener.registered          mutex
+//!         (locks of drivers)
+//!         type1.state                as above
+//!       SLOTS                        spinlock, interrupts off
+//!         (locks of work queues)
+//!       (locks of drivers)
+//!       (locks of KVM)
+//!         group.devices              as above
+//!         group.kvm                  spinlock
+//!         cdev_file.kvm              spinlock
+//!       (locks of iommufd)
+//!       (mmap_lock)
+//!     container.groups               rwsem
+//!       container.backend            spinlock
+//!       DRIVERS                      mutex
+//!         type1.state                as above
+//!       type1.state                  as above
+//!       (locks of the IOMMU core)
+//!     container.backend              spinlock
+//!     (locks of the IOMMU core)
+//!     (locks of iommufd)
+//! cdev_file.binding                  mutex
+//!   group.state                      as above
+//!   device_set.lock                  as above
+//! SETS                               spinlock
+//! (lock of an eventfd's wait queue)
+//!   SLOTS                            as above
 //! ```
 //!
 //! A device is freed under the lock of its set and then `SETS`, so the last reference to it must
 //! not be dropped while the lock of a set is held.
 //!
 //! No lock is held while a driver handles read, write, ioctl, mmap or a feature, nor while a
-//! backend handles an ioctl, except CHECK_EXTENSION (`container.state` for reading, and
-//! `backend::DRIVERS` where no backend is chosen).
+//! backend handles an ioctl, except CHECK_EXTENSION where no backend is chosen (`container.groups`
+//! for reading, and `DRIVERS`).
 
 use ::kernel::prelude::*;
 
@@ -96,6 +111,8 @@ mod kernel {
     pub(crate) mod misc;
     pub(crate) mod module;
     pub(crate) mod pm_runtime;
+    #[cfg(CONFIG_VFIO_CONTAINER)]
+    pub(crate) mod published;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod rwsem;
     #[cfg(CONFIG_KVM)]

@@ -2,15 +2,14 @@
 
 //! The user's memory, for drivers of emulated devices: pinning of pages and copies, by IOVA.
 //!
-//! The backend of the container or the iommufd does the work. Finding it takes only the spinlock
-//! `active` of the group, because drivers call these functions while they hold locks of their own,
-//! and from `open_device`, under the lock of the device's set.
+//! The backend of the container or the iommufd does the work. Finding it takes no lock and counts
+//! nothing: drivers call these functions while they hold locks of their own, from `open_device`,
+//! under the lock of the device's set, and often from several threads at once. The device stays open
+//! during the call, and so does what is found.
 //!
 //! Corresponds to `vfio_pin_pages()`, `vfio_unpin_pages()` and `vfio_dma_rw()` in
 //! `drivers/vfio/vfio_main.c`; contract 4.5.
 
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use kernel::sync::Arc;
 use kernel::{
     prelude::*,
     sync::atomic::{
@@ -58,22 +57,27 @@ struct Called<'a>(core::marker::PhantomData<&'a Device>);
 
 impl<'a> Stage for Called<'a> {
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    type Container = Arc<ActiveContainer>;
+    type Container = &'a ActiveContainer;
     #[cfg(CONFIG_IOMMUFD)]
     type Iommufd = &'a IommufdAccess;
 }
 
-/// Returns the provider through which the device reaches the user's memory. Takes only a spinlock.
+/// Returns the provider through which the device reaches the user's memory. Takes no lock.
 ///
 /// # Errors
 ///
 /// `EINVAL` if it is open neither through a container nor as an emulated device of an iommufd.
 fn provider(device: &Device) -> Result<Provider<Called<'_>>> {
-    // The device has an access only while its session uses an iommufd. Its group may be in a
-    // container by now, so this comes first.
+    // The device has one of these two only while its session uses an iommufd. Its group may be in a
+    // container by now, where another device is open, so they come first.
     #[cfg(CONFIG_IOMMUFD)]
-    if let Some(access) = device.peek_iommufd_access() {
-        return Ok(Provider::Iommufd(access));
+    {
+        if let Some(access) = device.peek_iommufd_access() {
+            return Ok(Provider::Iommufd(access));
+        }
+        if device.peek_iommufd_bound() {
+            return Err(EINVAL);
+        }
     }
     #[cfg(CONFIG_VFIO_CONTAINER)]
     if let Some(active) = group::active_container(device) {

@@ -59,18 +59,21 @@ impl Membership {
         })
     }
 
-    /// Returns a reference to the backend. Takes the container's lock for reading.
+    /// Returns a reference to the backend, or none if user space has not chosen one with SET_IOMMU.
+    /// Does not wait for another group that is being attached.
     ///
     /// # Errors
     ///
-    /// - `EINVAL` if user space has not chosen a backend with SET_IOMMU.
-    /// - `ENOMEM`.
-    pub(super) fn active(&self) -> Result<Arc<ActiveContainer>> {
+    /// `ENOMEM`.
+    pub(super) fn active(&self) -> Result<Option<Arc<ActiveContainer>>> {
+        let Ok(backend) = self.container.backend() else {
+            return Ok(None);
+        };
         let active = ActiveContainer {
-            backend: self.container.backend()?,
+            backend,
             identity: self.identity.clone(),
         };
-        Ok(Arc::new(active, GFP_KERNEL)?)
+        Ok(Some(Arc::new(active, GFP_KERNEL)?))
     }
 }
 

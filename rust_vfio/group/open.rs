@@ -2,7 +2,9 @@
 
 //! Opening and closing of devices through their group: GROUP_GET_DEVICE_FD without the file.
 //!
-//! Locks: the group's, and under it that of the device's set. `active` is changed under both.
+//! Locks: the group's, and under it that of the device's set. `active` is changed under both. The
+//! lock of the container is not taken: somebody may be attaching another group, which takes long,
+//! and whoever shares the device's set would wait as well.
 //!
 //! Corresponds to `vfio_df_group_open()` and `vfio_df_group_close()` in `drivers/vfio/group.c`;
 //! contract 3.2 (GET_DEVICE_FD), 3.4 and 7.2.
@@ -50,6 +52,33 @@ use crate::{
     kernel::task, //
 };
 
+/// What the container or iommufd of a group has for a device that is about to be opened. It is taken
+/// before the lock of the device's set.
+#[derive(Default)]
+struct Offer {
+    /// The container's backend, if the group is in a container that has one.
+    #[cfg(CONFIG_VFIO_CONTAINER)]
+    active: Option<Arc<ActiveContainer>>,
+}
+
+impl Offer {
+    /// Takes what `attachment` has. The group's lock is held.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn of(attachment: &Attachment) -> Result<Self> {
+        match attachment {
+            #[cfg(CONFIG_VFIO_CONTAINER)]
+            Attachment::Container(membership) => Ok(Self {
+                active: membership.active()?,
+            }),
+            #[cfg(CONFIG_IOMMUFD)]
+            Attachment::Iommufd(_) => Ok(Self::default()),
+        }
+    }
+}
+
 impl Group {
     /// Adds a file to the session of a device, or begins one if the device is not open. Called for
     /// GROUP_GET_DEVICE_FD.
@@ -84,18 +113,19 @@ impl Group {
         let mut state = self.state.lock();
         let state = &mut *state;
         let attachment = state.attachment.as_ref().ok_or(EINVAL)?;
-        let mut open = device.lock_set();
         if let Some(at) = state.sessions.position(device) {
             let (_, session) = state.sessions.0.get(at).ok_or(EINVAL)?;
             if !session.backing().is_from(attachment) {
                 return Err(EINVAL);
             }
-            return session::join(&mut open);
+            return session::join(&mut device.lock_set());
         }
         // This may fail, so it comes before the session begins, which would have to be ended.
         state.sessions.0.reserve(1, GFP_KERNEL)?;
+        let offer = Offer::of(attachment)?;
+        let mut open = device.lock_set();
         let session = self
-            .begin(state, attachment, &mut open)
+            .begin(state, attachment, offer, &mut open)
             .inspect_err(|_| self.deactivate_unless_used(state))?;
         match state
             .sessions
@@ -112,10 +142,11 @@ impl Group {
         &self,
         state: &GroupState,
         attachment: &Attachment,
+        offer: Offer,
         open: &mut OpenState<'_>,
     ) -> Result<Session<GroupBacking>> {
         let session = Session::begin(open, &self.kvm, |device| {
-            self.backing(state, attachment, device)
+            self.backing(state, attachment, offer, device)
         })?;
         match session.backing().finish(open.device()) {
             Ok(()) => Ok(session),
@@ -143,7 +174,7 @@ impl Group {
     }
 
     /// Gives a device that is being opened access to memory through `attachment`, which the group
-    /// is in. Both locks are held; takes that of a container for reading. Sleeps.
+    /// is in and which has made this offer. Both locks are held. Sleeps.
     ///
     /// # Errors
     ///
@@ -157,12 +188,13 @@ impl Group {
         &self,
         state: &GroupState,
         attachment: &Attachment,
+        offer: Offer,
         device: &Device,
     ) -> Result<GroupBacking> {
         match attachment {
             #[cfg(CONFIG_VFIO_CONTAINER)]
-            Attachment::Container(membership) => {
-                let active = membership.active()?;
+            Attachment::Container(_) => {
+                let active = offer.active.ok_or(EINVAL)?;
                 noiommu::check_rawio(self.kind)?;
                 let Users::GroupFile(file) = &state.users else {
                     return Err(EINVAL);
@@ -173,7 +205,7 @@ impl Group {
                 // held.
                 let file = unsafe { file.get() };
                 let backend = active.backend().clone();
-                self.activate(active);
+                self.active.publish(active);
                 Ok(GroupBacking::Container(ContainerUse::new(
                     device, backend, file,
                 )))
@@ -193,28 +225,16 @@ impl Group {
         }
     }
 
-    /// Lets drivers of the group's devices reach the user's memory through the container. Called
-    /// before the first of them is opened there; takes the spinlock `active`.
-    #[cfg(CONFIG_VFIO_CONTAINER)]
-    fn activate(&self, active: Arc<ActiveContainer>) {
-        let spare = {
-            let mut slot = self.active.lock();
-            match &*slot {
-                Some(_) => Some(active),
-                None => slot.replace(active),
-            }
-        };
-        // Dropping a reference to the backend may sleep, so the spinlock is not held here.
-        drop(spare);
-    }
-
-    /// Undoes `activate`, unless a device of the group is open through a container.
+    /// Takes back what lets drivers of the group's devices reach the user's memory through the
+    /// container, unless one of them is open there.
     fn deactivate_unless_used(&self, state: &GroupState) {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         if !state.sessions.need_container() {
-            let last = self.active.lock().take();
-            // Dropping a reference to the backend may sleep, so the spinlock is not held here.
-            drop(last);
+            // SAFETY: The only reader is `active_container`, for a call of a driver whose device
+            // stays open during the call; the exported functions require that. The group has no
+            // device any more that is open through a container, and gets none while its lock is
+            // held.
+            drop(unsafe { self.active.withdraw() });
         }
         #[cfg(not(CONFIG_VFIO_CONTAINER))]
         let _ = state;

@@ -8,7 +8,7 @@
 //!
 //! Lock: [`static@REGISTRY`] (`vfio.group_lock` in C), outside all locks of a group. It is held
 //! while a device node appears or disappears, so that a group that is created again at once does
-//! not find its name in use.
+//! not find its name in use. A device that leaves others behind in its group does not take it.
 //!
 //! Corresponds to `vfio_device_set_group()`, `vfio_device_remove_group()` and what they call in
 //! `drivers/vfio/group.c`; contract 1.6 and 1.8.
@@ -79,8 +79,6 @@ struct Nodes {
 struct Entry {
     group: ARef<Group>,
     identity: IommuGroup,
-    /// The number of devices in the group, at least 1. `vfio_group.drivers` in C.
-    devices: usize,
 }
 
 /// The place of the device nodes of groups: `/dev/vfio`.
@@ -174,7 +172,7 @@ fn find_or_create(device: &Device, identity: IommuGroup) -> Result<*const Group>
         if kernel::warn_on!(entry.group.has_bus_device(device)) {
             return Err(EINVAL);
         }
-        entry.devices += 1;
+        entry.group.members.add();
         return Ok(&raw const *entry.group);
     }
     registry.create(GroupType::Iommu, identity)
@@ -222,11 +220,7 @@ impl GroupRegistry {
         group.set_name(prefix, identity.id())?;
         group.publish()?;
         let raw = &raw const *group;
-        let entry = Entry {
-            group,
-            identity,
-            devices: 1,
-        };
+        let entry = Entry { group, identity };
         if let Err(e) = self.entries.push_within_capacity(entry) {
             // Cannot happen, as there is room for one more.
             kernel::warn_on!(true);
@@ -241,8 +235,8 @@ impl GroupRegistry {
 /// When the last device leaves, the group loses its device node, its container and its IOMMU
 /// group. The group itself is freed with the last reference, which may be that of its open file.
 ///
-/// Takes the registry's lock, and under it that of the group's list of devices and the group's,
-/// one after the other. Sleeps.
+/// The last device takes the registry's lock, and under it that of the group's list of devices and
+/// the group's, one after the other. Sleeps.
 ///
 /// # Safety
 ///
@@ -259,17 +253,20 @@ pub(crate) unsafe fn leave(device: &Device) {
         GroupType::Emulated | GroupType::NoIommu => IommuGroup::remove_device(device.bus_device()),
     }
 
-    let mut registry = REGISTRY.lock();
-    let found = registry
-        .entries
-        .iter_mut()
-        .enumerate()
-        .find(|(_, entry)| core::ptr::eq(&*entry.group, group));
-    let Some((at, entry)) = found else { return };
-    entry.devices -= 1;
-    if entry.devices > 0 {
+    // The group may be freed as soon as the device is not counted any more.
+    if group.members.remove_unless_last() {
         return;
     }
+    let mut registry = REGISTRY.lock();
+    // A device may have joined before the lock was taken, which keeps others from it.
+    if group.members.remove_unless_last() {
+        return;
+    }
+    let found = registry
+        .entries
+        .iter()
+        .position(|entry| core::ptr::eq(&*entry.group, group));
+    let Some(at) = found else { return };
     let Ok(entry) = registry.entries.remove(at) else {
         return;
     };

@@ -4,27 +4,29 @@
 //!
 //! Locks: `state` (`group_lock` in C) is taken under the registry's, and outside those of device
 //! sets and containers. `devices` (`device_lock`) is taken under the registry's, and by KVM, which
-//! may call under a lock of a device set. `kvm` (`kvm_ref_lock`) and `active` are spinlocks,
-//! because KVM and drivers need them while they hold locks of their own, or we hold `state`.
+//! may call under a lock of a device set. `kvm` (`kvm_ref_lock`) is a spinlock, because KVM needs it
+//! while it holds locks of its own, or we hold `state`. Drivers need `active` in the same way, and
+//! often, so it has no lock at all.
 //!
 //! Corresponds to `struct vfio_group` in `drivers/vfio/vfio.h`.
 
 use core::num::NonZeroUsize;
 
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use kernel::sync::Arc;
 use kernel::{
     new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
         Mutex,
         SpinLock, //
     }, //
 };
 
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use crate::group::membership::ActiveContainer;
 use crate::{
     group::{
         attachment::Attachment,
@@ -50,6 +52,12 @@ use crate::{
     }, //
 };
 
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use crate::{
+    group::membership::ActiveContainer,
+    kernel::published::Published, //
+};
+
 /// A group: a counted device with a device node, and the data of VFIO.
 #[doc(alias = "vfio_group")]
 pub(crate) type Group = CharDevice<GroupData>;
@@ -60,6 +68,8 @@ pub(crate) struct GroupData {
     /// The minor number of the device node, which is free again when the group is freed.
     _minor: Id,
     pub(super) kind: GroupType,
+    /// The number of devices in the group.
+    pub(super) members: Members,
     /// The state; its lock is C's `group_lock`.
     #[pin]
     pub(super) state: Mutex<GroupState>,
@@ -69,10 +79,42 @@ pub(crate) struct GroupData {
     /// The virtual machine that KVM named, for devices that are opened from then on.
     #[pin]
     pub(super) kvm: SpinLock<KvmPtr>,
-    /// The backend, while devices are open through a container.
+    /// The backend, while devices are open through a container. It changes only under the lock of
+    /// `state`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    #[pin]
-    pub(super) active: SpinLock<Option<Arc<ActiveContainer>>>,
+    pub(super) active: Published<ActiveContainer>,
+}
+
+/// The number of devices in a group, which is in the registry while it has any.
+///
+/// Devices are added, and the last one is removed, under the registry's lock. Removing another one
+/// takes no lock, so it does not wait for a group that is being made or taken down.
+#[doc(alias = "vfio_group.drivers")]
+pub(super) struct Members(Atomic<usize>);
+
+impl Members {
+    /// Counts the device for which a group is created.
+    const fn one() -> Self {
+        Self(Atomic::new(1))
+    }
+
+    /// Adds a device to those that are there. The registry's lock is held.
+    pub(super) fn add(&self) {
+        self.0.add(1usize, Relaxed);
+    }
+
+    /// Removes a device, unless it is the last one, and returns whether it did. Whatever was done
+    /// for the device before is done for whoever removes the last one.
+    pub(super) fn remove_unless_last(&self) -> bool {
+        let mut seen = self.0.load(Relaxed);
+        while seen > 1 {
+            match self.0.cmpxchg(seen, seen - 1, Full) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
 }
 
 /// The list of devices, pinned inside of its lock.
@@ -151,6 +193,7 @@ impl GroupData {
         pin_init!(Self {
             _minor: minor,
             kind,
+            members: Members::one(),
             state <- new_mutex!(
                 GroupState {
                     identity: Some(identity),
@@ -166,7 +209,7 @@ impl GroupData {
             ),
             kvm <- new_spinlock!(KvmPtr::none(), "vfio_group.kvm_ref_lock"),
             #[cfg(CONFIG_VFIO_CONTAINER)]
-            active <- new_spinlock!(None, "vfio_group.active"),
+            active: Published::new(),
         })
     }
 
@@ -211,9 +254,12 @@ pub(crate) fn is_noiommu(device: &Device) -> bool {
         || (cfg!(CONFIG_IOMMUFD_NOIOMMU) && device.is_marked_noiommu())
 }
 
-/// Returns a reference to the backend for a device that is open through a container, or none if no
-/// device of its group is. Takes only the spinlock `active`; does not sleep.
+/// Returns the backend for a device that is open through a container, or none if no device of its
+/// group is. Takes no lock; does not sleep.
+///
+/// Called for drivers that access user memory. They do so only while their device is open; the
+/// caller has seen that it is not open through an iommufd. What is returned stays until then.
 #[cfg(CONFIG_VFIO_CONTAINER)]
-pub(crate) fn active_container(device: &Device) -> Option<Arc<ActiveContainer>> {
-    Group::of(device)?.active.lock().clone()
+pub(crate) fn active_container(device: &Device) -> Option<&ActiveContainer> {
+    Group::of(device)?.active.get()
 }

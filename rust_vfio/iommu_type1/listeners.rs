@@ -4,13 +4,19 @@
 //!
 //! The list is part of the state of the container and protected by its lock. Each listener has a
 //! mutex of its own, which is held while its driver is called; see
-//! [`notify`](crate::iommu_type1::notify).
+//! [`notify`](crate::iommu_type1::notify). Memory for a listener is allocated before the lock of the
+//! container is taken: the core registers devices under the lock of their set, where others wait.
 //!
 //! Corresponds to `device_list` and `device_list_lock` of `struct vfio_iommu`.
 
 use kernel::{
     new_mutex,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode,
+        RBTreeNodeReservation, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -22,17 +28,44 @@ use crate::iommu_type1::views::unmap_listener::UnmapListener;
 /// A device that the core has registered with the container.
 #[pin_data]
 pub(super) struct Listener {
-    /// The number of registrations with the container before this one.
-    pub(super) serial: u64,
     pub(super) device: UnmapListener,
     /// Whether the device is still registered. The mutex is held while the driver is called.
     #[pin]
     pub(super) registered: Mutex<bool>,
 }
 
+/// A listener with the memory for its place in the list.
+pub(super) struct NewListener {
+    entry: Arc<Listener>,
+    node: RBTreeNodeReservation<u64, Arc<Listener>>,
+}
+
+impl NewListener {
+    /// Allocates a listener for `device`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory.
+    pub(super) fn new(device: UnmapListener) -> Result<Self> {
+        let entry = Arc::pin_init(
+            try_pin_init!(Listener {
+                device,
+                registered <- new_mutex!(true, "vfio_type1_listener"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        Ok(Self { entry, node })
+    }
+}
+
+/// A listener that was removed from the list.
+pub(super) type OldListener = RBTreeNode<u64, Arc<Listener>>;
+
 /// The devices of a container, in the order of their registration.
 pub(super) struct Listeners {
-    list: KVec<Arc<Listener>>,
+    /// The listeners by their serial numbers: how many were registered before.
+    list: RBTree<u64, Arc<Listener>>,
     next_serial: u64,
     /// The number of registered devices that are not in the list because there was no memory.
     pub(super) missing: usize,
@@ -40,9 +73,9 @@ pub(super) struct Listeners {
 
 impl Listeners {
     /// Creates an empty list.
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            list: KVec::new(),
+            list: RBTree::new(),
             next_serial: 0,
             missing: 0,
         }
@@ -58,35 +91,25 @@ impl Listeners {
         self.missing == 0 && !self.is_empty()
     }
 
-    /// Returns the first listener with a serial number of at least `serial`.
-    pub(super) fn next_from(&self, serial: u64) -> Option<Arc<Listener>> {
-        let next = self.list.iter().find(|entry| entry.serial >= serial)?;
-        Some(next.clone())
+    /// Returns the first listener with a serial number of at least `serial`, and that number.
+    pub(super) fn next_from(&self, serial: u64) -> Option<(u64, Arc<Listener>)> {
+        let next = self.list.cursor_lower_bound(&serial)?;
+        let (serial, entry) = next.current();
+        Some((*serial, entry.clone()))
     }
 
-    /// Appends `device`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` if there is no memory.
-    pub(super) fn add(&mut self, device: UnmapListener) -> Result {
-        let serial = self.next_serial;
-        let entry = Arc::pin_init(
-            try_pin_init!(Listener {
-                serial,
-                device,
-                registered <- new_mutex!(true, "vfio_type1_listener"),
-            }),
-            GFP_KERNEL,
-        )?;
-        self.list.push(entry, GFP_KERNEL)?;
+    /// Appends a listener.
+    pub(super) fn add(&mut self, new: NewListener) {
+        let node = new.node.into_node(self.next_serial, new.entry);
+        // No listener has this number yet, so nothing is replaced.
+        self.list.insert(node);
         self.next_serial += 1;
-        Ok(())
     }
 
     /// Removes `device` and returns its listener, or `None` if it is not in the list.
-    pub(super) fn remove(&mut self, device: UnmapListener) -> Option<Arc<Listener>> {
-        let index = self.list.iter().position(|entry| entry.device == device)?;
-        self.list.remove(index).ok()
+    pub(super) fn remove(&mut self, device: UnmapListener) -> Option<OldListener> {
+        let (serial, _) = self.list.iter().find(|(_, entry)| entry.device == device)?;
+        let serial = *serial;
+        self.list.remove_node(&serial)
     }
 }

@@ -20,6 +20,7 @@
 use kernel::prelude::*;
 
 use crate::iommu_type1::{
+    listeners::NewListener,
     logic::units::IovaRange,
     state::Type1,
     views::unmap_listener::UnmapListener, //
@@ -33,10 +34,12 @@ impl Type1 {
     /// of the container can pin pages until this one is unregistered.
     #[doc(alias = "vfio_iommu_type1_register_device")]
     pub(super) fn register_device(&self, device: UnmapListener) {
-        let mut state = self.state.lock();
-        if state.listeners.add(device).is_err() {
-            state.listeners.missing += 1;
-            pr_warn!("no memory to remember a device: its container can pin no pages\n");
+        match NewListener::new(device) {
+            Ok(new) => self.state.lock().listeners.add(new),
+            Err(_) => {
+                self.state.lock().listeners.missing += 1;
+                pr_warn!("no memory to remember a device: its container can pin no pages\n");
+            }
         }
     }
 
@@ -52,7 +55,8 @@ impl Type1 {
             }
             removed
         };
-        if let Some(entry) = removed {
+        if let Some(old) = removed {
+            let (_, entry) = old.to_key_value();
             *entry.registered.lock() = false;
         }
     }
@@ -65,10 +69,10 @@ impl Type1 {
     pub(super) fn notify(&self, range: IovaRange) {
         let mut serial = 0;
         loop {
-            let Some(entry) = self.state.lock().listeners.next_from(serial) else {
+            let Some((at, entry)) = self.state.lock().listeners.next_from(serial) else {
                 return;
             };
-            serial = entry.serial + 1;
+            serial = at + 1;
             let registered = entry.registered.lock();
             if *registered {
                 entry.device.dma_unmap(range);

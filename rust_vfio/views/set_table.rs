@@ -5,11 +5,20 @@
 //!
 //! A set is identified by an opaque number that drivers choose. A device that its driver puts into
 //! no set gets one of its own. This module owns the table of sets, whose lock also protects the
-//! number of devices in each. The lock of a set serialises open and close; drivers take it as well.
+//! number of devices in each. It is a spinlock, and memory is allocated before it is taken, so that
+//! a registration that waits for memory holds nobody up. The lock of a set serialises open and
+//! close; drivers take it as well.
 //!
 //! Corresponds to the device-set functions of `drivers/vfio/vfio_main.c`; contract section 4.1.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    rbtree::{
+        Entry,
+        RBTree,
+        RBTreeNodeReservation, //
+    }, //
+};
 
 use crate::{
     kernel::module::ModuleInit,
@@ -24,10 +33,10 @@ use crate::{
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `Sets::init`, before the first device is allocated.
-    unsafe(uninit) static SETS: Mutex<KVec<DeviceSet>> = KVec::new();
+    unsafe(uninit) static SETS: SpinLock<Option<RBTree<usize, DeviceSet>>> = None;
 }
 
-/// The table of sets, sorted by identifier. Dropping this frees the table.
+/// The table of sets, by identifier. Dropping this frees the table.
 pub(crate) struct Sets(());
 
 impl Sets {
@@ -42,8 +51,8 @@ impl Sets {
 
 impl Drop for Sets {
     fn drop(&mut self) {
-        let sets = core::mem::take(&mut *SETS.lock());
-        kernel::warn_on!(!sets.is_empty());
+        let sets = SETS.lock().take();
+        kernel::warn_on!(sets.is_some_and(|sets| !sets.is_empty()));
     }
 }
 
@@ -59,28 +68,47 @@ pub(crate) fn join(device: &Device, id: usize) -> Result {
     if kernel::warn_on!(id == 0) {
         return Err(EINVAL);
     }
-    let set = {
-        let mut sets = SETS.lock();
-        let set = match sets.binary_search_by_key(&id, DeviceSet::id) {
-            Ok(at) => *sets.get(at).ok_or(EINVAL)?,
-            Err(at) => {
-                sets.reserve(1, GFP_KERNEL)?;
-                let set = DeviceSet::new(id)?;
-                // There is room, and `at` is not past the end.
-                if sets.insert_within_capacity(at, set).is_err() {
-                    // SAFETY: The set is new: no device is in it, and nobody has another copy.
-                    unsafe { set.free() };
-                    return Err(ENOMEM);
-                }
-                set
-            }
-        };
-        // SAFETY: `sets` is the guard of the table. The count keeps the set from here on.
-        unsafe { set.get() };
-        set
+    let set = match find(id) {
+        Some(set) => set,
+        None => find_or_add(id)?,
     };
     set.link(device);
     Ok(())
+}
+
+/// Finds the set with the identifier `id`, and counts a device in it. Takes the table's lock.
+fn find(id: usize) -> Option<DeviceSet> {
+    let sets = SETS.lock();
+    let set = *sets.as_ref()?.get(&id)?;
+    // SAFETY: `sets` is the guard of the table. The count keeps the set from here on.
+    unsafe { set.get() };
+    Some(set)
+}
+
+/// Allocates a set with the identifier `id`, and counts a device in it. If another thread has added
+/// one by now, that is counted in and returned instead. Takes the table's lock. Sleeps.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+fn find_or_add(id: usize) -> Result<DeviceSet> {
+    let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+    let new = DeviceSet::new(id)?;
+    let (set, spare) = {
+        let mut sets = SETS.lock();
+        let (set, spare) = match sets.get_or_insert_with(RBTree::new).entry(id) {
+            Entry::Occupied(entry) => (*entry.get(), Some(node)),
+            Entry::Vacant(entry) => (*entry.insert(new, node), None),
+        };
+        // SAFETY: `sets` is the guard of the table. The count keeps the set from here on.
+        unsafe { set.get() };
+        (set, spare)
+    };
+    if spare.is_some() {
+        // SAFETY: The set is not in the table: no device is in it, and nobody has another copy.
+        unsafe { new.free() };
+    }
+    Ok(set)
 }
 
 /// Adds a device that is in no set to a set of its own. Sleeps.
@@ -106,10 +134,9 @@ pub(crate) fn leave(device: &Device) {
     let mut sets = SETS.lock();
     // SAFETY: `sets` is the guard of the table.
     if unsafe { set.put() } {
-        if let Ok(at) = sets.binary_search_by_key(&set.id(), DeviceSet::id) {
-            // The index is one that was just found.
-            let _ = sets.remove(at);
-        }
+        let node = sets.as_mut().and_then(|sets| sets.remove_node(&set.id()));
+        drop(sets);
+        drop(node);
         // SAFETY: No device is in the set, and it was removed from the table, so nobody can find
         // it.
         unsafe { set.free() };

@@ -122,6 +122,15 @@ impl Device {
             access.cast::<IommufdAccess>().as_ref()
         }
     }
+
+    /// Returns whether a device with DMA of its own is bound to an iommufd. The lock of the set need
+    /// not be held: called for drivers of open devices, and the answer does not change meanwhile.
+    pub(crate) fn peek_iommufd_bound(&self) -> bool {
+        // SAFETY: The object is valid, being a reference, and the member is an aligned pointer. The
+        // read is volatile because another task may write it.
+        let bound = unsafe { (&raw const (*self.as_raw()).iommufd_device).read_volatile() };
+        !bound.is_null()
+    }
 }
 
 /// Returns the IOVA of the first byte and the length in bytes of `count` pages, of which the first

@@ -11,6 +11,7 @@ mod host;
 mod image;
 mod job;
 mod ktap;
+mod lockdep;
 mod qemu;
 mod run;
 mod watch;
@@ -82,6 +83,9 @@ enum Command {
         /// Also what takes many minutes
         #[arg(long)]
         long: bool,
+        /// What compares the copy of /proc/lockdep with the documents
+        #[arg(long, value_name = "PROGRAM")]
+        lock_order: Option<PathBuf>,
     },
     /// Runs the demonstration
     Demo,
@@ -167,11 +171,17 @@ fn main() -> Result<ExitCode> {
     };
     let boot = machine.boot(name, job);
     let mut outcome = boot.run()?;
+    let copy = lockdep::save(&outcome.lockdep, &boot.log)?;
     if let Command::Test {
-        host: Some(host), ..
+        host, lock_order, ..
     } = &command
     {
-        host::add(&mut outcome, host)?;
+        if let Some(program) = lock_order {
+            lockdep::check(&mut outcome, program, copy.as_deref())?;
+        }
+        if let Some(host) = host {
+            host::add(&mut outcome, host)?;
+        }
     }
     let status = report(&outcome, &boot.log);
     if let Command::Bench { check, out, .. } = &command {

@@ -52,6 +52,8 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
     /// What the benchmark measured.
     pub(crate) table: Table,
+    /// What lockdep knew at the end, if the kernel has it: see `lockdep`.
+    pub(crate) lockdep: String,
 }
 
 impl Outcome {
@@ -203,6 +205,7 @@ impl Guest {
                 self.end(name, status.parse().unwrap_or(1));
             }
             "step" => println!("==> {rest}"),
+            "lockdep" => self.outcome.lockdep += rest,
             "fail" => self.outcome.fail(rest),
             "done" => self.done = true,
             _ => println!("{line}"),

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Kernel modules: loading, parameters, and what is in their files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -39,8 +42,27 @@ pub fn load(name: &str, parameters: &str) -> Result<()> {
         .with_context(|| format!("load {}", path.display()))
 }
 
+/// Where the VM's init looks for copies of what lockdep knew.
+const LOCKDEP_COPIES: &str = "/run/lockdep";
+
+/// Keeps what lockdep knows, if the kernel has it. It forgets the locks of a
+/// module that goes.
+fn keep_lock_order() -> io::Result<()> {
+    let Ok(known) = fs::read("/proc/lockdep") else {
+        return Ok(());
+    };
+    fs::create_dir_all(LOCKDEP_COPIES)?;
+    let number = sysfs::list(LOCKDEP_COPIES).len();
+    fs::write(Path::new(LOCKDEP_COPIES).join(number.to_string()), known)
+}
+
 /// Unloads a module. `EWOULDBLOCK` while it is in use.
 pub fn unload(name: &str) -> rustix::io::Result<()> {
+    if [CORE, TYPE1].contains(&name) {
+        if let Err(error) = keep_lock_order() {
+            eprintln!("copy /proc/lockdep: {error}");
+        }
+    }
     let name = std::ffi::CString::new(name).map_err(|_| rustix::io::Errno::INVAL)?;
     // O_NONBLOCK: do not wait for users.
     rustix::system::delete_module(&name, libc::O_NONBLOCK)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, by subject. A new file of tests is named here twice.
 
+mod bystanders;
 mod cdev;
 mod cdev_attach;
 mod compat;
@@ -84,6 +85,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, pci::ROWS),
     (One, compat::ROWS),
     (Both, teardown::ROWS),
+    (One, bystanders::ROWS),
     (One, fixture_life::ROWS),
     (One, fixture_unregister::ROWS),
     (One, fixture_ops::ROWS),
