@@ -17,6 +17,7 @@ SPLIT ?=
 CHECK ?=
 LONG ?=
 ROWS ?=
+WORDS ?=
 IOMMU ?=
 
 flavour := $(if $(DEBUG),debug,release)
@@ -97,7 +98,8 @@ vm-ready: vm-modules programs
 # vm(arguments): runs the VM.
 vm = kernel=$(vm_kernel); target/release/vm --kernel "$$kernel" --modules "$(vm_out)/modules" \
 	--programs "$(programs)" --programs "$$(tools/vm/upstream.sh "$$kernel")" \
-	--scratch "$(vm_out)/scratch" --impl "$(IMPL)" $(if $(DEBUG),--debug) $(1)
+	--scratch "$(vm_out)/scratch" --impl "$(IMPL)" $(if $(DEBUG),--debug) \
+	$(addprefix --word ,$(WORDS)) $(1)
 
 demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 	@$(call vm,demo)
@@ -109,7 +111,7 @@ host_log := $(if $(TESTS)$(SCOPE),,$(build)/host-test.log)
 # A whole run on the debug kernel shows in which order our modules take locks.
 lock_order := $(if $(DEBUG),$(if $(TESTS)$(filter border,$(SCOPE))$(filter-out rust,$(IMPL)),,tools/lockdep.py))
 
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, TESTS=pattern)
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, TESTS=pattern, WORDS=)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
 	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)) \

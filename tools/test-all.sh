@@ -15,6 +15,7 @@ release() {
 	step test-rust-core make test IMPL=rust-core SCOPE=vm
 	step test-rust-type1 make test IMPL=rust-type1 SCOPE=vm
 	step test-split make test SPLIT=1 SCOPE=rows
+	step test-movable make test TESTS=F191 WORDS=movablecore=2G
 	step iommu-matrix make iommu-matrix
 	step bench make bench CHECK=1
 }

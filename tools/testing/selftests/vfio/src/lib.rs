@@ -10,7 +10,8 @@
 //! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves,
 //! [`passing`] hands open files to another process, [`kvm`] makes a virtual
 //! machine that a device can belong to, and [`compat`] speaks as a 32-bit
-//! program.
+//! program. [`userfault`] is about memory that a program provides page by page,
+//! [`fuse`] about files that it serves, and [`cgroup`] about limits.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -24,11 +25,13 @@
 //! content, only copies, so that no assumption of the compiler can break.
 
 pub mod caps;
+pub mod cgroup;
 pub mod compat;
 pub mod container;
 pub mod device;
 pub mod dirty;
 pub mod edu;
+pub mod fuse;
 pub mod group;
 pub mod iommufd;
 pub mod kmsg;
@@ -43,6 +46,7 @@ pub mod process;
 pub mod request;
 pub mod sysfs;
 pub mod target;
+pub mod userfault;
 
 pub use vfio_uapi as uapi;
 

@@ -139,6 +139,14 @@ impl Memory {
         Self::own(start.cast(), len)
     }
 
+    /// The same, but what is written stays with this process.
+    pub fn of_file_private(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
+        let flags = MapFlags::PRIVATE;
+        // SAFETY: As in `of_file`.
+        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, RW, flags, fd, offset)? };
+        Self::own(start.cast(), len)
+    }
+
     /// Addresses without anything, to put things at. The first is a multiple of
     /// [`HUGE_2M`].
     pub fn reserve(len: usize) -> Result<Self> {
@@ -184,11 +192,23 @@ impl Memory {
     /// there, if the kernel has any.
     pub fn place_huge(&self, at: usize, len: usize) -> Result<()> {
         self.place_anonymous(at, len)?;
-        // SAFETY: The part is ours, and the advice changes no content.
-        match unsafe { rustix::mm::madvise(self.at(at, len).cast(), len, Advice::LinuxHugepage) } {
+        match self.advise_part(at, len, Advice::LinuxHugepage) {
             Err(Errno::INVAL) => Ok(()),
             other => other,
         }
+    }
+
+    /// Moves other memory to a part of it, in place of what was there.
+    pub fn place(&self, at: usize, other: Self) -> Result<()> {
+        let (from, to) = (other.start.as_ptr(), self.at(at, other.len));
+        let flags = rustix::mm::MremapFlags::MAYMOVE;
+        // SAFETY: Both ranges are ours, and no reference points into them.
+        unsafe {
+            rustix::mm::mremap_fixed(from.cast(), other.len, other.len, flags, to.cast())?;
+        }
+        // Nothing is left there.
+        std::mem::forget(other);
+        Ok(())
     }
 
     /// Where it begins.
@@ -259,34 +279,60 @@ impl Memory {
     /// Gives all of it a protection key with which the calling thread may do
     /// nothing. The key stays allocated. `ENOSPC` or `EINVAL` without such keys.
     pub fn lock_with_key(&self) -> Result<()> {
-        const DISABLE_ACCESS: libc::c_ulong = 1;
-        let check = |value: libc::c_long| match value {
-            -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
-            value => Ok(value),
-        };
+        self.lock(ProtectionKey::without_access()?)
+    }
+
+    /// Gives all of it this protection key.
+    pub fn lock(&self, key: ProtectionKey) -> Result<()> {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         let start = self.start.as_ptr();
         // SAFETY: The range is ours. Later copies fault, which is no unsoundness.
-        unsafe {
-            let key = check(libc::syscall(libc::SYS_pkey_alloc, 0, DISABLE_ACCESS))?;
-            check(libc::syscall(
-                libc::SYS_pkey_mprotect,
-                start,
-                self.len,
-                prot,
-                key,
-            ))?;
-        }
+        check(unsafe { libc::syscall(libc::SYS_pkey_mprotect, start, self.len, prot, key.0) })?;
         Ok(())
     }
 
     fn advise(&self, advice: Advice) -> Result<()> {
-        // SAFETY: The range is ours, and the advice changes no content.
-        match unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.len, advice) } {
+        match self.advise_part(0, self.len, advice) {
             // A kernel without transparent huge pages.
             Err(Errno::INVAL) => Ok(()),
             other => other,
         }
+    }
+
+    /// Gives advice about a part, of which the kernel may refuse any.
+    pub fn advise_part(&self, offset: usize, len: usize, advice: Advice) -> Result<()> {
+        // SAFETY: The range was checked to be ours, and all access is by copies,
+        // which may find it changed or fault.
+        unsafe { rustix::mm::madvise(self.at(offset, len).cast(), len, advice) }
+    }
+
+    /// The same memory at other addresses.
+    pub fn moved(self) -> Result<Self> {
+        let target = Self::inaccessible(self.len)?;
+        target.place(0, self)?;
+        Ok(target)
+    }
+
+    /// Makes two of it, the first of them of that length.
+    pub fn split(self, at: usize) -> (Self, Self) {
+        assert!(at > 0 && at < self.len && at % PAGE == 0, "split at {at}");
+        let halves = (
+            Self::own(self.start.as_ptr(), at),
+            Self::own(self.at(at, 0), self.len - at),
+        );
+        std::mem::forget(self);
+        (
+            halves.0.expect("not at address 0"),
+            halves.1.expect("not at address 0"),
+        )
+    }
+
+    /// Has the kernel put all of it into huge pages, if it can.
+    pub fn collapse(&self) -> Result<()> {
+        // SAFETY: The range is ours, and its content does not change.
+        let result =
+            unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_COLLAPSE) };
+        check(result.into()).map(drop)
     }
 
     /// Makes child processes go without it.
@@ -319,6 +365,36 @@ impl Memory {
                 }
             })
             .collect())
+    }
+}
+
+/// A key to memory: what the thread that has made it may do there. Stays
+/// allocated as long as the process lives, which can have 15.
+#[derive(Clone, Copy, Debug)]
+pub struct ProtectionKey(libc::c_long);
+
+impl ProtectionKey {
+    /// Allows nothing. `ENOSPC` or `EINVAL` if there are no such keys.
+    pub fn without_access() -> Result<Self> {
+        Self::denying(1)
+    }
+
+    /// Allows to read. `ENOSPC` or `EINVAL` if there are no such keys.
+    pub fn without_writes() -> Result<Self> {
+        Self::denying(2)
+    }
+
+    fn denying(rights: libc::c_ulong) -> Result<Self> {
+        // SAFETY: No memory has this key yet.
+        check(unsafe { libc::syscall(libc::SYS_pkey_alloc, 0, rights) }).map(Self)
+    }
+}
+
+/// What a bare system call says.
+fn check(value: libc::c_long) -> Result<libc::c_long> {
+    match value {
+        -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        value => Ok(value),
     }
 }
 

@@ -54,17 +54,32 @@ impl Books {
         })
     }
 
+    /// How many pages the kernel held pinned then.
+    pub(crate) fn pinned_before(&self) -> i64 {
+        self.pinned
+    }
+
     /// There must now be this many pages more: charged to this process as
     /// locked, and pinned by the kernel.
     #[track_caller]
     pub(crate) fn say(&self, locked: i64, pinned: i64) {
+        self.say_in("here", locked, pinned);
+    }
+
+    /// The same in a loop over cases, which have names.
+    #[track_caller]
+    pub(crate) fn say_in(&self, case: &str, locked: i64, pinned: i64) {
         let now = Self::open().expect("numbers of the kernel");
         let page = PAGE as i64;
         let here = (
             (now.locked as i64 - self.locked as i64) / page,
             now.pinned - self.pinned,
         );
-        assert_eq!(here, (locked, pinned), "pages charged, pages pinned");
+        assert_eq!(
+            here,
+            (locked, pinned),
+            "{case}: pages charged, pages pinned"
+        );
     }
 }
 

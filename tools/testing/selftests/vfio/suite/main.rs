@@ -24,6 +24,7 @@ mod emulated;
 #[path = "../fixture/client.rs"]
 mod fixture;
 mod harness;
+mod pinners;
 mod rows;
 
 use std::process::ExitCode;

@@ -26,7 +26,16 @@ mod info;
 mod iommufd;
 mod load;
 mod map;
+mod map_cgroup;
+mod map_changes;
+mod map_cow;
 mod map_frames;
+mod map_fuse;
+mod map_movable;
+mod map_poison;
+mod map_protection;
+mod map_special;
+mod map_userfault;
 mod mmio;
 mod module;
 mod node_bugs;
@@ -69,6 +78,15 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, passing::ROWS),
     (Both, map::ROWS),
     (One, map_frames::ROWS),
+    (One, map_protection::ROWS),
+    (One, map_userfault::ROWS),
+    (One, map_special::ROWS),
+    (One, map_poison::ROWS),
+    (One, map_fuse::ROWS),
+    (One, map_cow::ROWS),
+    (One, map_changes::ROWS),
+    (One, map_cgroup::ROWS),
+    (One, map_movable::ROWS),
     (Both, unmap::ROWS),
     (Both, info::ROWS),
     (Both, pinning::ROWS),

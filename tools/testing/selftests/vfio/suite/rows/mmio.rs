@@ -47,7 +47,7 @@ const PAGE64: u64 = PAGE as u64;
 /// Where edu puts what it read.
 const RESULT: u64 = 0x20_0000;
 /// Where regions are mapped, far from everything.
-const FAR: u64 = 1 << 32;
+pub(super) const FAR: u64 = 1 << 32;
 
 /// The device made of memory, handed to VFIO.
 fn shmem() -> anyhow::Result<Bound> {
@@ -58,7 +58,7 @@ fn shmem() -> anyhow::Result<Bound> {
 }
 
 /// An edu device and the memory of another device, in one container.
-struct Bench {
+pub(super) struct Bench {
     // Closed in this order.
     shmem: Device,
     _group: Group,
@@ -71,7 +71,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let bound = shmem()?;
         let open = bench::open()?;
         let group = bound.join(&open.session.container)?;
@@ -91,7 +91,7 @@ impl Bench {
         })
     }
 
-    fn container(&self) -> &Container {
+    pub(super) fn container(&self) -> &Container {
         &self.open.session.container
     }
 
@@ -101,14 +101,14 @@ impl Bench {
     }
 
     /// Puts a part of it, from that page of it on, at a part of this memory.
-    fn place(&self, at: &Memory, page: usize, first: usize, pages: usize) -> TestResult {
+    pub(super) fn place(&self, at: &Memory, page: usize, first: usize, pages: usize) -> TestResult {
         let offset = self.offset + (first * PAGE) as u64;
         at.place_file(page * PAGE, &self.shmem, offset, pages * PAGE, true)?;
         Ok(())
     }
 
     /// What edu finds at an address.
-    fn look(&self, iova: u64) -> anyhow::Result<u32> {
+    pub(super) fn look(&self, iova: u64) -> anyhow::Result<u32> {
         self.result.write_u32(0, 0xdead_beef);
         copy(&self.open.session.device, iova, RESULT, 4)?;
         Ok(self.result.read_u32(0))
