@@ -91,6 +91,8 @@ send_lock_order() {
 
 IMPL=$(word impl)
 export IMPL=${IMPL:-c}
+SPLIT=$(word split)
+export SPLIT
 case $IMPL in
 c) core=c type1=c ;;
 rust) core=rust type1=rust ;;
@@ -108,6 +110,13 @@ leaks=/sys/kernel/debug/kmemleak
 if [ -e $leaks ]; then
 	echo scan=off >$leaks
 	echo clear >$leaks
+	# Whoever enables a device makes the kernel evaluate the firmware's table of
+	# interrupts, which creates thousands of objects. A kernel that checks each of
+	# them needs seconds for that, more than for all else that most tests do. A
+	# device that is enabled already, as here, spares them that.
+	for device in /sys/bus/pci/devices/*; do
+		[ -e "$device/driver" ] || echo 1 >"$device/enable"
+	done
 fi
 
 # What is not there was not configured: the runner saw to it that all is.
