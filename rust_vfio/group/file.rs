@@ -276,11 +276,14 @@ impl FileOps for Group {
     }
 }
 
-/// Returns whether `file` is the file of the device's group. Takes no lock.
+/// Returns whether `file` is the file of the device's group, or of the group that it was in before
+/// it was unregistered. Takes no lock.
+///
+/// The latter matters to vfio-pci: a device stays in its device set until it is freed, and a reset
+/// of the set asks for each device of it whether the user has the file of its group.
 #[doc(alias = "vfio_file_has_dev")]
 pub(crate) fn has_device(file: &File, device: &Device) -> bool {
-    // The pointer is only compared, since the device may be leaving its group.
-    from_file(file).is_some_and(|group| (&raw const *group).cast() == device.group_ptr())
+    from_file(file).is_some_and(|group| group.has(device))
 }
 
 /// Returns the group whose file `file` is, if it is the file of a group.
