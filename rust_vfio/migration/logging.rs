@@ -42,7 +42,7 @@ use crate::{
         logging::{
             self,
             Error as LoggingError,
-            PageSize, //
+            StartCheck, //
         }, //
     },
     uapi::feature::{
@@ -69,8 +69,8 @@ impl From<LoggingError> for Error {
 /// Handles VFIO_DEVICE_FEATURE_DMA_LOGGING_START: starts logging, and tells user space the page
 /// size (in bytes) that the driver uses.
 ///
-/// Deviation: empty ranges, and page sizes that are not a power of two, are `EINVAL`. C lets them
-/// through to drivers.
+/// Deviation: empty ranges, and page sizes that are not a power of two, are `EINVAL`, unless
+/// something else is wrong. C lets them through to drivers.
 ///
 /// # Errors
 ///
@@ -79,11 +79,11 @@ impl From<LoggingError> for Error {
 /// - `EFAULT` if the request cannot be read.
 /// - `EINVAL` if it names no range.
 /// - `E2BIG` if it names more ranges than fit into a page.
-/// - `EINVAL` if the page size is not a power of two.
 /// - `ENOMEM`.
-/// - For each range: `EFAULT` if it cannot be read; `EINVAL` if the IOVA or the length is not a
-///   multiple of the page size; `EOVERFLOW` if its end exceeds the address space; `EINVAL` if it
-///   is empty or overlaps an earlier one.
+/// - For each range: `EFAULT` if it cannot be read; `EINVAL` if the IOVA or the length has a bit of
+///   the page size less 1; `EOVERFLOW` if its end exceeds the address space; `EINVAL` if it
+///   overlaps an earlier one.
+/// - `EINVAL` if the page size is not a power of two, or a range is empty.
 /// - Any errno of the driver's `log_start`.
 /// - `EFAULT` if the answer cannot be written. Logging is stopped then.
 #[doc(alias = "vfio_ioctl_device_feature_logging_start")]
@@ -96,8 +96,8 @@ pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
     }
     let mut control = call.data().read::<LoggingControl>()?;
     let count = control.num_ranges;
-    let page_size = logging::check_start(count, MAX_RANGES, control.page_size)?;
-    let mut ranges = read_ranges(user_addr(control.ranges)?, count, page_size)?;
+    let check = StartCheck::new(count, MAX_RANGES, control.page_size)?;
+    let mut ranges = read_ranges(user_addr(control.ranges)?, count, check)?;
 
     device.start_log(&mut ranges, count, &mut control.page_size)?;
     call.data().write(&control).inspect_err(|_| {
@@ -106,16 +106,18 @@ pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
     })
 }
 
-/// Reads and checks the `count` ranges at the user address `addr`.
-fn read_ranges(addr: UserAddr, count: u32, page_size: PageSize) -> Result<OwnedTree> {
+/// Reads the `count` ranges at the user address `addr`, and ends the checks of the request.
+fn read_ranges(addr: UserAddr, count: u32, mut check: StartCheck) -> Result<OwnedTree> {
     let count = usize::try_from(count)?;
     let mut ranges = OwnedTree::with_capacity(count)?;
     for index in 0..count {
         let offset = index.checked_mul(size_of::<LoggingRange>()).ok_or(EINVAL)?;
         let range = addr.offset(offset).read::<LoggingRange>()?;
-        let range = page_size.check_range(range.iova, range.length)?;
-        ranges.insert(range.first, range.last)?;
+        let range = check.range(range.iova, range.length)?;
+        // What overlaps an empty range is refused here, as in C, and the rest below.
+        ranges.insert(range.first, range.last())?;
     }
+    check.finish()?;
     Ok(ranges)
 }
 
@@ -149,10 +151,9 @@ pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
 /// - `EFAULT` if the request cannot be read.
 /// - `EINVAL` if the page size is below 4096 bytes or not a power of two.
 /// - `EOVERFLOW` if the end of the range exceeds the address space.
-/// - `EINVAL` if the range is empty.
 /// - `ENOMEM`.
 /// - `EOPNOTSUPP` if the kernel is built without `CONFIG_IOMMUFD_DRIVER`.
-/// - `EFAULT` if the bitmap cannot be mapped.
+/// - `EINVAL` if the range is empty.
 /// - Any errno of the driver's `log_read_and_clear`.
 #[doc(alias = "vfio_ioctl_device_feature_logging_report")]
 pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
@@ -166,8 +167,11 @@ pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
     let range = logging::check_report(report.iova, report.length, report.page_size)?;
     let page_size = usize::try_from(report.page_size)?;
     let bits = user_addr(report.bitmap)?;
-    let mut bitmap = IovaBitmap::new(range.first, range.length(), page_size, bits)?;
-    bitmap.for_each(|bitmap, iova, length| device.report_log(iova, length, bitmap))
+    let mut bitmap = IovaBitmap::new(range.first, range.length, page_size, bits)?;
+    bitmap.for_each(|bitmap, iova, length| match length {
+        0 => Err(EINVAL),
+        _ => device.report_log(iova, length, bitmap),
+    })
 }
 
 /// Converts a user address that came as an integer of 64 bits.
