@@ -102,6 +102,7 @@ mod kernel {
     pub(crate) mod symbol;
     pub(crate) mod task;
     pub(crate) mod uaccess;
+    pub(crate) mod warn;
     #[cfg(CONFIG_VFIO_VIRQFD)]
     pub(crate) mod work;
 }

@@ -14,16 +14,13 @@
 //! Deviation: a session stores what it set up and undoes exactly that. C undoes what fits the file
 //! that is closed last, for which the group may have been in something else.
 
-#[cfg(CONFIG_VFIO_GROUP)]
-use kernel::sync::atomic::{
-    AtomicFlag,
-    Relaxed, //
-};
 use kernel::{
     prelude::*,
     sync::SpinLock, //
 };
 
+#[cfg(CONFIG_VFIO_GROUP)]
+use crate::kernel::warn::warn_on_once;
 use crate::{
     core::kvm,
     kernel::{
@@ -135,8 +132,7 @@ pub(crate) fn join(state: &mut OpenState<'_>) -> Result {
 pub(crate) fn leave(state: &mut OpenState<'_>) -> Left {
     match state.open_count() {
         0 => {
-            static WARNED: AtomicFlag = AtomicFlag::new(false);
-            kernel::warn_on!(!WARNED.xchg(true, Relaxed));
+            warn_on_once!(true);
             Left::Files
         }
         1 => Left::Nobody,

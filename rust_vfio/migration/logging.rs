@@ -13,11 +13,7 @@ use core::mem::size_of;
 
 use kernel::{
     page::PAGE_SIZE,
-    prelude::*,
-    sync::atomic::{
-        AtomicFlag,
-        Relaxed, //
-    }, //
+    prelude::*, //
 };
 
 use crate::{
@@ -28,11 +24,13 @@ use crate::{
             OwnedTree, //
         },
         iova_bitmap::IovaBitmap,
-        uaccess::UserAddr, //
+        uaccess::UserAddr,
+        warn::warn_on_once, //
     },
     logic::{
         combine::{
             self,
+            NothingLeft,
             Ranges, //
         },
         features::{
@@ -207,11 +205,11 @@ impl Ranges for IntervalTree {
 /// Merges ranges of IOVAs, those with the smallest gap between them first, until only `wanted` of
 /// `count` are left. For drivers whose devices can log a limited number of ranges.
 ///
-/// Warns once if the tree has fewer ranges than `count`. Does not sleep; the caller owns the tree.
+/// Warns once if one range is wanted and there is none, and once if the tree has fewer ranges than
+/// `count`. Does not sleep; the caller owns the tree.
 #[doc(alias = "vfio_combine_iova_ranges")]
 pub(crate) fn combine_ranges(ranges: &mut IntervalTree, count: u32, wanted: u32) {
-    if combine::combine(ranges, count, wanted).is_err() {
-        static WARNED: AtomicFlag = AtomicFlag::new(false);
-        kernel::warn_on!(!WARNED.xchg(true, Relaxed));
-    }
+    let result = combine::combine(ranges, count, wanted);
+    warn_on_once!(result == Err(NothingLeft::Empty));
+    warn_on_once!(result == Err(NothingLeft::TooFew));
 }
