@@ -96,6 +96,7 @@ mod kernel {
     pub(crate) mod misc;
     pub(crate) mod module;
     pub(crate) mod pm_runtime;
+    pub(crate) mod returned;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod rwsem;
     #[cfg(CONFIG_KVM)]

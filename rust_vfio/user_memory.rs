@@ -25,7 +25,10 @@ use crate::{
         Provider,
         Stage, //
     },
-    kernel::warn::warn_on_once,
+    kernel::{
+        returned::Failure,
+        warn::warn_on_once, //
+    },
     views::{
         device::Device,
         user_dma::{
@@ -97,19 +100,19 @@ fn is_acceptable(count: i32) -> bool {
 ///   iommufd.
 /// - In a container: `E2BIG` if the number of pages is negative or their pointers exceed a page.
 /// - In a container: `ENOTTY` if its backend cannot pin pages.
-/// - Any errno of the backend's `pin_pages` (type1: contract 6.13) or of iommufd.
+/// - Any failure of the backend's `pin_pages` (type1: contract 6.13) or of iommufd.
 #[doc(alias = "vfio_pin_pages")]
 #[doc(alias = "vfio_device_container_pin_pages")]
-pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
+pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<isize, Failure> {
     if request.has_no_array() || request.count() == 0 || kernel::warn_on!(is_closed(device)) {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     if !device.driver_has_dma_unmap() {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     match provider(device)? {
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Provider::Container(_) if !is_acceptable(request.count()) => Err(E2BIG),
+        Provider::Container(_) if !is_acceptable(request.count()) => Err(E2BIG.into()),
         #[cfg(CONFIG_VFIO_CONTAINER)]
         Provider::Container(active) => active
             .backend()
@@ -158,12 +161,12 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
 /// - `EINVAL` if the device is open neither through a container nor as an emulated device of an
 ///   iommufd.
 /// - In a container: `ENOTTY` if its backend cannot copy.
-/// - Any errno of the backend's `dma_rw` or of iommufd.
+/// - Any failure of the backend's `dma_rw` or of iommufd.
 #[doc(alias = "vfio_dma_rw")]
 #[doc(alias = "vfio_device_container_dma_rw")]
-pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result {
+pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result<(), Failure> {
     if copy.is_empty() || warn_on_once!(is_closed(device)) {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     match provider(device)? {
         #[cfg(CONFIG_VFIO_CONTAINER)]

@@ -25,7 +25,8 @@ use crate::{
     core::kvm,
     kernel::{
         kvm::KvmPtr,
-        module::ModuleRef, //
+        module::ModuleRef,
+        returned::Failure, //
     },
     views::device::{
         Device,
@@ -61,16 +62,16 @@ impl<B: Backing> Session<B> {
     /// - `EINVAL` if the device is open.
     /// - `ENODEV` if the bus driver's module is being unloaded.
     /// - Those of `back`.
-    /// - Any errno of the driver's `open_device`.
+    /// - Any failure of the driver's `open_device`.
     #[doc(alias = "vfio_df_open")]
     #[doc(alias = "vfio_df_device_first_open")]
     pub(crate) fn begin(
         state: &mut OpenState<'_>,
         kvm: &SpinLock<KvmPtr>,
-        back: impl FnOnce(&Device) -> Result<B>,
-    ) -> Result<Self> {
+        back: impl FnOnce(&Device) -> Result<B, Failure>,
+    ) -> Result<Self, Failure> {
         if state.open_count() > 0 {
-            return Err(EINVAL);
+            return Err(EINVAL.into());
         }
         let device = state.device();
         // The device counts as open from here on, because its driver may pin pages in
@@ -83,7 +84,10 @@ impl<B: Backing> Session<B> {
         })
     }
 
-    fn open(device: &Device, back: impl FnOnce(&Device) -> Result<B>) -> Result<Self> {
+    fn open(
+        device: &Device,
+        back: impl FnOnce(&Device) -> Result<B, Failure>,
+    ) -> Result<Self, Failure> {
         let module = device.pin_bus_driver()?;
         let backing = back(device)?;
         if let Err(e) = device.driver_open() {

@@ -6,6 +6,10 @@
 //!
 //! Corresponds to `vfio_df_group_open()` and `vfio_df_group_close()` in `drivers/vfio/group.c`;
 //! contract 3.2 (GET_DEVICE_FD), 3.4 and 7.2.
+//!
+//! Deviation: if a driver refuses the device with a number that is no errno (a positive one, or one
+//! below -4095), GET_DEVICE_FD fails with `EINVAL`. C takes the number for a pointer to the
+//! device's file.
 
 use kernel::prelude::*;
 #[cfg(CONFIG_VFIO_CONTAINER)]
@@ -35,6 +39,7 @@ use crate::{
             GroupState, //
         }, //
     },
+    kernel::returned::Failure,
     views::device::{
         Device,
         OpenState, //
@@ -57,6 +62,8 @@ impl Group {
     /// Takes the group's lock and that of the device's set. Sleeps.
     ///
     /// # Errors
+    ///
+    /// If the driver fails with a number that is no errno, `EINVAL` stands for it.
     ///
     /// - `EINVAL` if the group is neither in a container nor in an iommufd.
     ///
@@ -96,7 +103,9 @@ impl Group {
         state.sessions.0.reserve(1, GFP_KERNEL)?;
         let session = self
             .begin(state, attachment, &mut open)
-            .inspect_err(|_| self.deactivate_unless_used(state))?;
+            .inspect_err(|_| self.deactivate_unless_used(state))
+            // The caller returns a file descriptor, so only an errno is seen as a failure.
+            .map_err(Failure::to_error)?;
         match state
             .sessions
             .0
@@ -113,7 +122,7 @@ impl Group {
         state: &GroupState,
         attachment: &Attachment,
         open: &mut OpenState<'_>,
-    ) -> Result<Session<GroupBacking>> {
+    ) -> Result<Session<GroupBacking>, Failure> {
         let session = Session::begin(open, &self.kvm, |device| {
             self.backing(state, attachment, device)
         })?;
@@ -158,14 +167,14 @@ impl Group {
         state: &GroupState,
         attachment: &Attachment,
         device: &Device,
-    ) -> Result<GroupBacking> {
+    ) -> Result<GroupBacking, Failure> {
         match attachment {
             #[cfg(CONFIG_VFIO_CONTAINER)]
             Attachment::Container(membership) => {
                 let active = membership.active()?;
                 noiommu::check_rawio(self.kind)?;
                 let Users::GroupFile(file) = &state.users else {
-                    return Err(EINVAL);
+                    return Err(EINVAL.into());
                 };
                 // SAFETY: This runs in GROUP_GET_DEVICE_FD, an ioctl of the group's file, which the
                 // calling task keeps open meanwhile. `file` is that file, because a group has one
@@ -181,7 +190,7 @@ impl Group {
             #[cfg(CONFIG_IOMMUFD)]
             Attachment::Iommufd(ctx) if is_noiommu(device) => {
                 if !task::capable_rawio() || ctx.compat_ioas().is_ok() {
-                    return Err(EPERM);
+                    return Err(EPERM.into());
                 }
                 Ok(GroupBacking::Iommufd(IommufdUse::Untranslated(ctx.clone())))
             }

@@ -24,6 +24,7 @@ use crate::{
             OwnedTree, //
         },
         iova_bitmap::IovaBitmap,
+        returned::Failure,
         uaccess::UserAddr,
         warn::warn_on_once, //
     },
@@ -82,12 +83,12 @@ impl From<LoggingError> for Error {
 ///   the page size less 1; `EOVERFLOW` if its end exceeds the address space; `EINVAL` if it
 ///   overlaps an earlier one.
 /// - `EINVAL` if the page size is not a power of two, or a range is empty.
-/// - Any errno of the driver's `log_start`.
+/// - Any failure of the driver's `log_start`.
 /// - `EFAULT` if the answer cannot be written. Logging is stopped then.
 #[doc(alias = "vfio_ioctl_device_feature_logging_start")]
-pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_log_dma() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     if call.check(SupportedOps::Set, size_of::<LoggingControl>())? == Operation::Nothing {
         return Ok(());
@@ -101,7 +102,8 @@ pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
     call.data().write(&control).inspect_err(|_| {
         // User space was not told that logging has started.
         let _ = device.stop_log();
-    })
+    })?;
+    Ok(())
 }
 
 /// Reads the `count` ranges at the user address `addr`, and ends the checks of the request.
@@ -125,11 +127,11 @@ fn read_ranges(addr: UserAddr, count: u32, mut check: StartCheck) -> Result<Owne
 ///
 /// - `ENOTTY` if the device cannot log.
 /// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be written.
-/// - Any errno of the driver's `log_stop`.
+/// - Any failure of the driver's `log_stop`.
 #[doc(alias = "vfio_ioctl_device_feature_logging_stop")]
-pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_log_dma() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     match call.check(SupportedOps::Set, 0)? {
         Operation::Nothing => Ok(()),
@@ -152,11 +154,11 @@ pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
 /// - `ENOMEM`.
 /// - `EOPNOTSUPP` if the kernel is built without `CONFIG_IOMMUFD_DRIVER`.
 /// - `EINVAL` if the range is empty.
-/// - Any errno of the driver's `log_read_and_clear`.
+/// - Any failure of the driver's `log_read_and_clear`.
 #[doc(alias = "vfio_ioctl_device_feature_logging_report")]
-pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_log_dma() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     if call.check(SupportedOps::Get, size_of::<LoggingReport>())? == Operation::Nothing {
         return Ok(());
@@ -167,7 +169,7 @@ pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
     let bits = user_addr(report.bitmap)?;
     let mut bitmap = IovaBitmap::new(range.first, range.length, page_size, bits)?;
     bitmap.for_each(|bitmap, iova, length| match length {
-        0 => Err(EINVAL),
+        0 => Err(EINVAL.into()),
         _ => device.report_log(iova, length, bitmap),
     })
 }
