@@ -99,7 +99,7 @@ vm-ready: vm-modules programs
 vm = kernel=$(vm_kernel); target/release/vm --kernel "$$kernel" --modules "$(vm_out)/modules" \
 	--programs "$(programs)" --programs "$$(tools/vm/upstream.sh "$$kernel")" \
 	--scratch "$(vm_out)/scratch" --impl "$(IMPL)" $(if $(DEBUG),--debug) \
-	$(addprefix --word ,$(WORDS)) $(1)
+	$(addprefix --word ,$(WORDS) $(if $(SPLIT),split=yes)) $(1)
 
 demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 	@$(call vm,demo)

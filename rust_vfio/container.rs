@@ -46,6 +46,7 @@ use crate::{
             IommuGroup, //
         },
         misc::MiscDev,
+        returned::Failure,
         rwsem::RwSem,
         uaccess::UserAddr, //
     },
@@ -121,10 +122,12 @@ impl Container {
     /// - `ENOMEM`.
     /// - Those of [`Backend::attach_group`].
     #[doc(alias = "vfio_container_attach_group")]
-    pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupType) -> Result {
+    pub(crate) fn attach(&self, group: &IommuGroup, kind: GroupType) -> Result<(), Failure> {
         let mut groups = self.groups.write();
         match are_noiommu(&groups) {
-            Some(noiommu) if noiommu != (kind == GroupType::NoIommu) => return Err(EPERM),
+            Some(noiommu) if noiommu != (kind == GroupType::NoIommu) => {
+                return Err(EPERM.into());
+            }
             _ => {}
         }
         let owner = match kind {
@@ -141,7 +144,9 @@ impl Container {
             _owner: owner,
         };
         // There is room for one more.
-        groups.insert_within_capacity(0, member).map_err(|_| ENOMEM)
+        groups
+            .insert_within_capacity(0, member)
+            .map_err(|_| ENOMEM.into())
     }
 
     /// Takes a group out of the container; undoes [`Container::attach`]. The last group takes the
@@ -180,9 +185,10 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// Any errno of the backend's `ioctl`. type1 has none, and returns 0 for what it does not know.
+    /// Any failure of the backend's `ioctl`. type1 has none, and returns 0 for what it does not
+    /// know.
     #[doc(alias = "vfio_container_ioctl_check_extension")]
-    fn check_extension(&self, arg: UserAddr) -> Result<isize> {
+    fn check_extension(&self, arg: UserAddr) -> Result<isize, Failure> {
         if let Ok(backend) = self.backend() {
             return backend.ioctl(ioctls::VFIO_CHECK_EXTENSION, arg);
         }
@@ -202,9 +208,9 @@ impl Container {
     /// # Errors
     ///
     /// - `EINVAL` if user space has not chosen a backend.
-    /// - Any errno of the backend's `ioctl`, among them `ENOTTY` for an unknown request.
+    /// - Any failure of the backend's `ioctl`, among them `ENOTTY` for an unknown request.
     #[inline(never)] // Keeps the path of the other requests short.
-    fn pass_on(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
+    fn pass_on(&self, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         self.backend()?.ioctl(cmd, arg)
     }
 
@@ -217,11 +223,11 @@ impl Container {
     /// - Those of [`backend::open`], among them those of [`Backend::attach_group`].
     #[doc(alias = "vfio_ioctl_set_iommu")]
     #[inline(never)] // Keeps the path of requests that are passed on short.
-    fn set_iommu(&self, arg: UserAddr) -> Result<isize> {
+    fn set_iommu(&self, arg: UserAddr) -> Result<isize, Failure> {
         let groups = self.groups.write();
         let noiommu = match (are_noiommu(&groups), self.backend()) {
             (Some(noiommu), Err(_)) => noiommu,
-            _ => return Err(EINVAL),
+            _ => return Err(EINVAL.into()),
         };
         let backend = backend::open(noiommu, arg, |backend| {
             for (done, member) in groups.iter().enumerate() {
@@ -267,7 +273,7 @@ impl FileOps for Container {
     /// None for GET_API_VERSION; otherwise those of the methods that are called here.
     #[doc(alias = "vfio_fops_unl_ioctl")]
     #[inline]
-    fn ioctl(this: ArcBorrow<'_, Container>, cmd: u32, arg: UserAddr) -> Result<isize> {
+    fn ioctl(this: ArcBorrow<'_, Container>, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         match cmd {
             ioctls::VFIO_GET_API_VERSION => Ok(ioctls::VFIO_API_VERSION),
             ioctls::VFIO_CHECK_EXTENSION => this.check_extension(arg),

@@ -11,6 +11,10 @@
 //!
 //! Corresponds to `_vfio_alloc_device()`, `vfio_init_device()` and `vfio_device_release()` in
 //! `drivers/vfio/vfio_main.c`; contract 1.3 and 1.4.
+//!
+//! Deviation: if `init` of a driver fails with a number that is no errno (a positive one, or one
+//! below -4095), the driver gets `EINVAL`. C returns the number as a pointer, which the driver
+//! takes for its device.
 
 use kernel::{
     prelude::*,
@@ -118,11 +122,12 @@ pub(crate) fn allocate(blueprint: &Blueprint) -> Result<RawDevice> {
     })?;
     device.set_index(index.value());
     inode::add_inode(&device)?;
-    if let Err(e) = device.driver_init() {
+    if let Err(failure) = device.driver_init() {
         inode::remove_inode(&device);
         // The driver may have chosen a set before it failed.
         set_table::leave(&device);
-        return Err(e);
+        // The caller gets a pointer, so only an errno is seen as a failure.
+        return Err(failure.to_error());
     }
     index.into_raw();
     Ok(device.into_counted::<Life>(class))

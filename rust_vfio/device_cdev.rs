@@ -38,6 +38,7 @@ use crate::{
             OpeningFile,
             Vma, //
         },
+        returned::Failure,
         task,
         uaccess::UserAddr, //
     },
@@ -136,7 +137,7 @@ impl FileOps for CdevFile {
     /// - Those of [`attach::attach`], [`attach::detach`] or [`device_ioctl::ioctl`].
     #[doc(alias = "vfio_device_fops_unl_ioctl")]
     #[inline]
-    fn ioctl(this: Pin<&CdevFile>, cmd: u32, arg: UserAddr) -> Result<isize> {
+    fn ioctl(this: Pin<&CdevFile>, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         // BIND_IOMMUFD comes first because the file is not bound yet.
         if cmd == ioctls::VFIO_DEVICE_BIND_IOMMUFD {
             return bind::ioctl(&this, arg);
@@ -150,15 +151,25 @@ impl FileOps for CdevFile {
         }
     }
 
-    fn read(this: Pin<&CdevFile>, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
+    fn read(
+        this: Pin<&CdevFile>,
+        buf: UserAddr,
+        len: usize,
+        pos: &mut i64,
+    ) -> Result<isize, Failure> {
         this.granted()?.driver_read(buf, len, pos)
     }
 
-    fn write(this: Pin<&CdevFile>, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
+    fn write(
+        this: Pin<&CdevFile>,
+        buf: UserAddr,
+        len: usize,
+        pos: &mut i64,
+    ) -> Result<isize, Failure> {
         this.granted()?.driver_write(buf, len, pos)
     }
 
-    fn mmap(this: Pin<&CdevFile>, vma: Vma) -> Result {
+    fn mmap(this: Pin<&CdevFile>, vma: Vma) -> Result<(), Failure> {
         this.granted()?.driver_mmap(&vma)
     }
 

@@ -11,7 +11,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    kernel::uaccess::UserAddr,
+    kernel::{
+        returned::Failure,
+        uaccess::UserAddr, //
+    },
     uapi::ioctls,
     views::device::Device, //
 };
@@ -27,10 +30,10 @@ mod region_info;
 /// - Those of [`features::ioctl`] for VFIO_DEVICE_FEATURE.
 /// - Those of [`region_info::ioctl`] for VFIO_DEVICE_GET_REGION_INFO.
 /// - `EINVAL` for other requests if the driver has no `ioctl`.
-/// - Any errno of the driver's `ioctl`.
+/// - Any failure of the driver's `ioctl`.
 #[doc(alias = "vfio_device_fops_unl_ioctl")]
 #[inline]
-pub(crate) fn ioctl(device: &Device, cmd: u32, arg: UserAddr) -> Result<isize> {
+pub(crate) fn ioctl(device: &Device, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
     match cmd {
         ioctls::VFIO_DEVICE_FEATURE => features::ioctl(device, arg),
         ioctls::VFIO_DEVICE_GET_REGION_INFO => region_info::ioctl(device, arg),

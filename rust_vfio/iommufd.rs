@@ -23,7 +23,8 @@ use crate::{
         iommufd::{
             IommufdCtx,
             IommufdDevice, //
-        }, //
+        },
+        returned::Failure, //
     },
     views::device::Device, //
 };
@@ -44,10 +45,10 @@ impl IommufdBacking {
     ///
     /// # Errors
     ///
-    /// Any errno of the driver's `bind_iommufd`. Drivers use [`physical::bind`] or
+    /// Any failure of the driver's `bind_iommufd`. Drivers use [`physical::bind`] or
     /// [`emulated::bind`], which list them.
     #[doc(alias = "vfio_df_iommufd_bind")]
-    pub(crate) fn new(device: &Device, ctx: ARef<IommufdCtx>) -> Result<Self> {
+    pub(crate) fn new(device: &Device, ctx: ARef<IommufdCtx>) -> Result<Self, Failure> {
         let _id = device.driver_bind_iommufd(&ctx)?;
         Ok(Self {
             #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
@@ -113,11 +114,14 @@ pub(crate) mod physical {
     use kernel::prelude::*;
 
     use crate::{
-        kernel::iommufd::{
-            IommufdCtx,
-            IommufdDevice,
-            Pasid,
-            NO_PASID, //
+        kernel::{
+            iommufd::{
+                IommufdCtx,
+                IommufdDevice,
+                Pasid,
+                NO_PASID, //
+            },
+            returned::Failure, //
         },
         views::device::Device, //
     };
@@ -186,7 +190,7 @@ pub(crate) mod physical {
     /// - `ENOMEM`.
     /// - Any errno of the IOMMU driver.
     #[doc(alias = "vfio_iommufd_physical_attach_ioas")]
-    pub(crate) fn attach(device: &Device, pt: &mut u32) -> Result {
+    pub(crate) fn attach(device: &Device, pt: &mut u32) -> Result<(), Failure> {
         let bound = bound(device).ok_or(EINVAL)?;
         if device.is_iommufd_attached() {
             return bound.replace(NO_PASID, pt);
@@ -219,7 +223,7 @@ pub(crate) mod physical {
     /// - `ENOSPC` if the number is too large for a PASID.
     /// - Those of [`attach`].
     #[doc(alias = "vfio_iommufd_physical_pasid_attach_ioas")]
-    pub(crate) fn attach_pasid(device: &Device, pasid: Pasid, pt: &mut u32) -> Result {
+    pub(crate) fn attach_pasid(device: &Device, pasid: Pasid, pt: &mut u32) -> Result<(), Failure> {
         let bound = bound(device).ok_or(EINVAL)?;
         if is_attached(device, pasid) {
             return bound.replace(pasid, pt);
@@ -251,8 +255,9 @@ pub(crate) mod emulated {
     use kernel::prelude::*;
 
     use crate::{
-        kernel::iommufd::{
-            IommufdCtx, //
+        kernel::{
+            iommufd::IommufdCtx,
+            returned::Failure, //
         },
         views::device::Device, //
     };
@@ -293,11 +298,11 @@ pub(crate) mod emulated {
     /// - `EBUSY` if the access is just being detached.
     /// - `ENOMEM`.
     #[doc(alias = "vfio_iommufd_emulated_attach_ioas")]
-    pub(crate) fn attach(device: &Device, ioas: u32) -> Result {
+    pub(crate) fn attach(device: &Device, ioas: u32) -> Result<(), Failure> {
         device.assert_set_locked();
         let Some(access) = device.iommufd_access() else {
             kernel::warn_on!(true);
-            return Err(EINVAL);
+            return Err(EINVAL.into());
         };
         if device.is_iommufd_attached() {
             return access.replace(ioas);

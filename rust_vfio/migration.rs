@@ -27,6 +27,7 @@ use kernel::{
 
 use crate::{
     core::feature_call::FeatureCall,
+    kernel::returned::Failure,
     logic::{
         features::{
             Operation,
@@ -82,15 +83,15 @@ pub(crate) fn get_flags(device: &Device, call: &FeatureCall) -> Result {
 /// - `ENOTTY` if the device cannot be migrated.
 /// - `EINVAL` as [`FeatureCall::check`] says; the feature can be read and written.
 /// - `EFAULT` if the request cannot be read.
-/// - Any errno of the driver's `migration_get_state` or `migration_set_state`, among them `EINVAL`
-///   where no path leads to the wanted state.
+/// - Any failure of the driver's `migration_get_state`, or any errno of its `migration_set_state`,
+///   among them `EINVAL` where no path leads to the wanted state.
 /// - `EMFILE` if the process has no file descriptor left.
 /// - `ENOMEM`.
 /// - `EFAULT` if the answer cannot be written. If the driver failed too, its errno is lost.
 #[doc(alias = "vfio_ioctl_device_feature_mig_device_state")]
-pub(crate) fn state(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn state(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_migrate() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     let operation = call.check(SupportedOps::GetOrSet, size_of::<MigState>())?;
     if operation == Operation::Nothing {
@@ -100,17 +101,18 @@ pub(crate) fn state(device: &Device, call: &FeatureCall) -> Result {
     state.data_fd = NO_FILE;
     if operation == Operation::Get {
         state.device_state = device.migration_state()?;
-        return call.data().write(&state);
+        return Ok(call.data().write(&state)?);
     }
     match device.set_migration_state(state.device_state) {
-        Ok(Some(file)) => hand_out(call, state, file),
-        Ok(None) => call.data().write(&state),
+        Ok(Some(file)) => hand_out(call, state, file)?,
+        Ok(None) => call.data().write(&state)?,
         Err(e) => {
             // User space is told that there is no file; if that fails, EFAULT replaces `e`.
             call.data().write(&state)?;
-            Err(e)
+            return Err(e.into());
         }
     }
+    Ok(())
 }
 
 /// Installs the file in a new descriptor of the calling process and tells user space its number.
@@ -135,18 +137,18 @@ fn hand_out(call: &FeatureCall, mut state: MigState, file: ARef<File>) -> Result
 ///
 /// - `ENOTTY` if the device cannot be migrated.
 /// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be read.
-/// - Any errno of the driver's `migration_get_data_size`.
+/// - Any failure of the driver's `migration_get_data_size`.
 /// - `EFAULT` if the answer cannot be written.
 #[doc(alias = "vfio_ioctl_device_feature_migration_data_size")]
-pub(crate) fn data_size(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn data_size(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_migrate() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     match call.check(SupportedOps::Get, size_of::<MigDataSize>())? {
         Operation::Nothing => Ok(()),
-        Operation::Get | Operation::Set => call.data().write(&MigDataSize {
+        Operation::Get | Operation::Set => Ok(call.data().write(&MigDataSize {
             stop_copy_length: u64::try_from(device.migration_data_size()?)?,
-        }),
+        })?),
     }
 }
 

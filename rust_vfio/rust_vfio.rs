@@ -113,12 +113,14 @@ mod kernel {
     pub(crate) mod pm_runtime;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod published;
+    pub(crate) mod returned;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod rwsem;
     #[cfg(CONFIG_KVM)]
     pub(crate) mod symbol;
     pub(crate) mod task;
     pub(crate) mod uaccess;
+    pub(crate) mod warn;
     #[cfg(CONFIG_VFIO_VIRQFD)]
     pub(crate) mod work;
 }

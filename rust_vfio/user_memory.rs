@@ -10,13 +10,7 @@
 //! Corresponds to `vfio_pin_pages()`, `vfio_unpin_pages()` and `vfio_dma_rw()` in
 //! `drivers/vfio/vfio_main.c`; contract 4.5.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        AtomicFlag,
-        Relaxed, //
-    }, //
-};
+use kernel::prelude::*;
 
 #[cfg(CONFIG_VFIO_CONTAINER)]
 use crate::group::{
@@ -29,6 +23,10 @@ use crate::{
     core::provider::{
         Provider,
         Stage, //
+    },
+    kernel::{
+        returned::Failure,
+        warn::warn_on_once, //
     },
     views::{
         device::Device,
@@ -43,13 +41,11 @@ use crate::{
 #[cfg(CONFIG_VFIO_CONTAINER)]
 const MAX_PAGES: usize = kernel::page::PAGE_SIZE / size_of::<usize>();
 
-/// Returns whether the device is open. Warns once if it is not, since drivers must not call then.
+/// Returns whether the device is not open. Drivers must not call then, so each function here warns
+/// by itself.
 #[doc(alias = "vfio_assert_device_open")]
-fn is_open(device: &Device) -> bool {
-    static WARNED: AtomicFlag = AtomicFlag::new(false);
-    let open = device.peek_open_count() > 0;
-    kernel::warn_on!(!open && !WARNED.xchg(true, Relaxed));
-    open
+fn is_closed(device: &Device) -> bool {
+    device.peek_open_count() == 0
 }
 
 /// The stage in which a provider is held for one call of a driver.
@@ -108,19 +104,19 @@ fn is_acceptable(count: i32) -> bool {
 ///   iommufd.
 /// - In a container: `E2BIG` if the number of pages is negative or their pointers exceed a page.
 /// - In a container: `ENOTTY` if its backend cannot pin pages.
-/// - Any errno of the backend's `pin_pages` (type1: contract 6.13) or of iommufd.
+/// - Any failure of the backend's `pin_pages` (type1: contract 6.13) or of iommufd.
 #[doc(alias = "vfio_pin_pages")]
 #[doc(alias = "vfio_device_container_pin_pages")]
-pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
-    if request.has_no_array() || request.count() == 0 || !is_open(device) {
-        return Err(EINVAL);
+pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<isize, Failure> {
+    if request.has_no_array() || request.count() == 0 || kernel::warn_on!(is_closed(device)) {
+        return Err(EINVAL.into());
     }
     if !device.driver_has_dma_unmap() {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     match provider(device)? {
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Provider::Container(_) if !is_acceptable(request.count()) => Err(E2BIG),
+        Provider::Container(_) if !is_acceptable(request.count()) => Err(E2BIG.into()),
         #[cfg(CONFIG_VFIO_CONTAINER)]
         Provider::Container(active) => active
             .backend()
@@ -138,7 +134,7 @@ pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<i32> {
 #[doc(alias = "vfio_unpin_pages")]
 #[doc(alias = "vfio_device_container_unpin_pages")]
 pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
-    if !is_open(device) || kernel::warn_on!(!device.driver_has_dma_unmap()) {
+    if kernel::warn_on!(is_closed(device)) || kernel::warn_on!(!device.driver_has_dma_unmap()) {
         return;
     }
     match provider(device) {
@@ -165,16 +161,16 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
 /// What lies before an address that fails may have been copied.
 ///
 /// - `EINVAL` if there is no buffer or no byte to copy.
-/// - `EINVAL` (and a warning) if the device is not open.
+/// - `EINVAL` (and a warning the first time) if the device is not open.
 /// - `EINVAL` if the device is open neither through a container nor as an emulated device of an
 ///   iommufd.
 /// - In a container: `ENOTTY` if its backend cannot copy.
-/// - Any errno of the backend's `dma_rw` or of iommufd.
+/// - Any failure of the backend's `dma_rw` or of iommufd.
 #[doc(alias = "vfio_dma_rw")]
 #[doc(alias = "vfio_device_container_dma_rw")]
-pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result {
-    if copy.is_empty() || !is_open(device) {
-        return Err(EINVAL);
+pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result<(), Failure> {
+    if copy.is_empty() || warn_on_once!(is_closed(device)) {
+        return Err(EINVAL.into());
     }
     match provider(device)? {
         #[cfg(CONFIG_VFIO_CONTAINER)]

@@ -19,6 +19,7 @@ use crate::{
     kernel::{
         iommu_group::IommuGroup,
         module::ModuleInit,
+        returned::Failure,
         task,
         uaccess::UserAddr, //
     },
@@ -102,13 +103,13 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// - Any errno of the backend's `ioctl`, or `EINVAL` if it has none.
+    /// - Any failure of the backend's `ioctl`, or `EINVAL` if it has none.
     /// - `ENOTTY` for requests other than CHECK_EXTENSION if nothing translates.
-    pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
+    pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         match self {
             Self::Driver(state) => state.ioctl(cmd, arg),
             Self::NoIommu if cmd == ioctls::VFIO_CHECK_EXTENSION => Ok(noiommu_extension(arg)),
-            Self::NoIommu => Err(ENOTTY),
+            Self::NoIommu => Err(ENOTTY.into()),
         }
     }
 
@@ -117,8 +118,8 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// None if nothing translates. Otherwise any errno of the backend's `attach_group`, or `EINVAL`
-    /// if it has none. Those of type1 (contract 6.12):
+    /// None if nothing translates. Otherwise any failure of the backend's `attach_group`, or
+    /// `EINVAL` if it has none. Those of type1 (contract 6.12):
     ///
     /// - `EBUSY` while a mapping has lost its vaddr, after UNMAP_DMA with the flag VADDR.
     /// - `EINVAL` if the group is attached already.
@@ -134,7 +135,7 @@ impl Backend {
     ///   the first that needs the memory pinned, also those of pinning: `ENODEV` if the process of
     ///   a mapping is gone, `EFAULT`, `ENOMEM`, `EINTR`, `EBUSY` if memory of a device cannot be
     ///   migrated to RAM, and others.
-    pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result {
+    pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result<(), Failure> {
         match self {
             Self::Driver(state) => state.attach_group(group, kind),
             Self::NoIommu => Ok(()),
@@ -194,9 +195,9 @@ fn noiommu_extension(arg: UserAddr) -> isize {
 ///
 /// # Errors
 ///
-/// Any errno of the last backend's `ioctl`.
+/// Any failure of the last backend's `ioctl`.
 #[inline(never)] // Only containers without a backend come here.
-pub(crate) fn check_extension(noiommu: Option<bool>, arg: UserAddr) -> Result<isize> {
+pub(crate) fn check_extension(noiommu: Option<bool>, arg: UserAddr) -> Result<isize, Failure> {
     let mut answer = Ok(0);
     if noiommu != Some(true) {
         for driver in DRIVERS.lock().iter() {
@@ -223,31 +224,31 @@ pub(crate) fn check_extension(noiommu: Option<bool>, arg: UserAddr) -> Result<is
 /// - `ENODEV` if no backend takes the type. Without IOMMU that is also so while the parameter
 ///   `enable_unsafe_noiommu_mode` is off.
 /// - `EPERM` without IOMMU if the calling task lacks `CAP_SYS_RAWIO`.
-/// - Otherwise the errno of the last backend that failed: any of its `open` (type1: `EINVAL` for a
+/// - Otherwise that of the last backend that failed: any errno of its `open` (type1: `EINVAL` for a
 ///   number that is an extension and no type, `ENOMEM`), `EINVAL` if it has none, `ENOMEM`, or that
 ///   of `attach`.
 pub(crate) fn open(
     noiommu: bool,
     arg: UserAddr,
-    attach: impl Fn(&Backend) -> Result,
-) -> Result<Arc<Backend>> {
+    attach: impl Fn(&Backend) -> Result<(), Failure>,
+) -> Result<Arc<Backend>, Failure> {
     if noiommu {
-        return open_noiommu(arg);
+        return Ok(open_noiommu(arg)?);
     }
-    let mut failure = ENODEV;
+    let mut failure = ENODEV.into();
     for driver in DRIVERS.lock().iter() {
         let Some(pinned) = driver.pin() else { continue };
         if !matches!(pinned.check_extension(arg), Ok(n) if n > 0) {
             continue;
         }
-        let opened = pinned.open(arg).and_then(|state| {
+        let attempt = || -> Result<_, Failure> {
             // Nothing may fail once groups are attached, because a backend must not be released
             // while it has groups.
-            let backend = Arc::new(Backend::Driver(state), GFP_KERNEL)?;
+            let backend = Arc::new(Backend::Driver(pinned.open(arg)?), GFP_KERNEL)?;
             attach(&backend)?;
             Ok(backend)
-        });
-        match opened {
+        };
+        match attempt() {
             Ok(backend) => return Ok(backend),
             Err(e) => failure = e,
         }

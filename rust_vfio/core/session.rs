@@ -14,21 +14,19 @@
 //! Deviation: a session stores what it set up and undoes exactly that. C undoes what fits the file
 //! that is closed last, for which the group may have been in something else.
 
-#[cfg(CONFIG_VFIO_GROUP)]
-use kernel::sync::atomic::{
-    AtomicFlag,
-    Relaxed, //
-};
 use kernel::{
     prelude::*,
     sync::SpinLock, //
 };
 
+#[cfg(CONFIG_VFIO_GROUP)]
+use crate::kernel::warn::warn_on_once;
 use crate::{
     core::kvm,
     kernel::{
         kvm::KvmPtr,
-        module::ModuleRef, //
+        module::ModuleRef,
+        returned::Failure, //
     },
     views::device::{
         Device,
@@ -64,16 +62,16 @@ impl<B: Backing> Session<B> {
     /// - `EINVAL` if the device is open.
     /// - `ENODEV` if the bus driver's module is being unloaded.
     /// - Those of `back`.
-    /// - Any errno of the driver's `open_device`.
+    /// - Any failure of the driver's `open_device`.
     #[doc(alias = "vfio_df_open")]
     #[doc(alias = "vfio_df_device_first_open")]
     pub(crate) fn begin(
         state: &mut OpenState<'_>,
         kvm: &SpinLock<KvmPtr>,
-        back: impl FnOnce(&Device) -> Result<B>,
-    ) -> Result<Self> {
+        back: impl FnOnce(&Device) -> Result<B, Failure>,
+    ) -> Result<Self, Failure> {
         if state.open_count() > 0 {
-            return Err(EINVAL);
+            return Err(EINVAL.into());
         }
         let device = state.device();
         // The device counts as open from here on, because its driver may pin pages in
@@ -86,7 +84,10 @@ impl<B: Backing> Session<B> {
         })
     }
 
-    fn open(device: &Device, back: impl FnOnce(&Device) -> Result<B>) -> Result<Self> {
+    fn open(
+        device: &Device,
+        back: impl FnOnce(&Device) -> Result<B, Failure>,
+    ) -> Result<Self, Failure> {
         let module = device.pin_bus_driver()?;
         let backing = back(device)?;
         if let Err(e) = device.driver_open() {
@@ -135,8 +136,7 @@ pub(crate) fn join(state: &mut OpenState<'_>) -> Result {
 pub(crate) fn leave(state: &mut OpenState<'_>) -> Left {
     match state.open_count() {
         0 => {
-            static WARNED: AtomicFlag = AtomicFlag::new(false);
-            kernel::warn_on!(!WARNED.xchg(true, Relaxed));
+            warn_on_once!(true);
             Left::Files
         }
         1 => Left::Nobody,

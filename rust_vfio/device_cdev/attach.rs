@@ -21,6 +21,7 @@ use kernel::prelude::*;
 use crate::{
     kernel::{
         iommufd::Pasid,
+        returned::Failure,
         uaccess::UserAddr, //
     },
     logic::argsz,
@@ -45,7 +46,7 @@ enum Space {
 impl Space {
     /// Attaches what has the id `*pt`, and sets `*pt` to the page table that is used. The lock of
     /// the device's set is held.
-    fn attach(self, device: &Device, pt: &mut u32) -> Result {
+    fn attach(self, device: &Device, pt: &mut u32) -> Result<(), Failure> {
         match self {
             Self::Device => device.driver_attach(pt),
             Self::Pasid(pasid) => device.driver_attach_pasid(pasid, pt),
@@ -106,11 +107,11 @@ impl PtHeader {
 /// - `EOPNOTSUPP` if there is a PASID, and the driver has no `pasid_attach_ioas`.
 /// - `EINVAL` if there is a PASID, and `argsz` is less than 16.
 /// - `EFAULT` if the PASID cannot be read.
-/// - Any errno of the driver's `attach_ioas` or `pasid_attach_ioas`. What was attached stays.
+/// - Any failure of the driver's `attach_ioas` or `pasid_attach_ioas`. What was attached stays.
 /// - `EFAULT` if the answer cannot be written. Nothing is attached then.
 #[doc(alias = "vfio_df_ioctl_attach_pt")]
 #[inline(never)] // Keeps the code for requests that the driver handles short.
-pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize> {
+pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize, Failure> {
     const MANDATORY: usize = offset_of!(AttachIommufdPt, pasid);
 
     let request = arg.read_prefix::<AttachIommufdPt>(MANDATORY)?;
@@ -142,7 +143,7 @@ pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize> {
 /// - `EFAULT` if the PASID cannot be read.
 #[doc(alias = "vfio_df_ioctl_detach_pt")]
 #[inline(never)] // Keeps the code for requests that the driver handles short.
-pub(super) fn detach(device: &Device, arg: UserAddr) -> Result<isize> {
+pub(super) fn detach(device: &Device, arg: UserAddr) -> Result<isize, Failure> {
     const MANDATORY: usize = offset_of!(DetachIommufdPt, pasid);
 
     let request = arg.read_prefix::<DetachIommufdPt>(MANDATORY)?;

@@ -22,6 +22,7 @@ use crate::{
     iommufd::IommufdBacking,
     kernel::{
         iommufd::IommufdCtx,
+        returned::Failure,
         uaccess::UserAddr, //
     },
     views::{
@@ -44,23 +45,23 @@ use crate::{
 /// - `EMFILE` if there are too many bound files in the group to count.
 /// - `EINVAL` if there is a token, and the driver has no `match_token_uuid`.
 /// - `EFAULT` if the token cannot be read.
-/// - Any errno of the driver's `match_token_uuid`. vfio-pci: `EACCES` for a wrong or missing token,
-///   `EINVAL` for one that it does not expect.
+/// - Any failure of the driver's `match_token_uuid`. vfio-pci: `EACCES` for a wrong or missing
+///   token, `EINVAL` for one that it does not expect.
 /// - `EBADF` if there is no such file descriptor.
 /// - `EBADFD` if the file is no iommufd.
 /// - `EINVAL` if another file of the device is bound.
 /// - `ENODEV` if the bus driver's module is being unloaded.
-/// - Any errno of the driver's `bind_iommufd`. The standard ones are at
+/// - Any failure of the driver's `bind_iommufd`. The standard ones are at
 ///   [`physical::bind`](crate::iommufd::physical::bind).
-/// - Any errno of the driver's `open_device`.
+/// - Any failure of the driver's `open_device`.
 /// - `EFAULT` if the device id cannot be written.
 #[doc(alias = "vfio_df_ioctl_bind_iommufd")]
 #[inline(never)] // Keeps the code for requests that the driver handles short.
-pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize> {
+pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize, Failure> {
     let request = BindRequest::read(arg)?;
     let mut binding = file.binding.lock();
     if binding.is_some() {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     let device: &Device = &file.device;
     let blocked = group::block(device)?;
@@ -72,7 +73,7 @@ pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize> {
     })?;
     if let Err(e) = request.write_device_id(session.backing().id()) {
         session.end(&mut open);
-        return Err(e);
+        return Err(e.into());
     }
     open.set_cdev_opened(true);
     *binding = Some(CdevBinding { session, blocked });
@@ -87,11 +88,11 @@ pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize> {
 ///
 /// - `EINVAL` if there is a token, and the driver has no `match_token_uuid`.
 /// - `EFAULT` if the token cannot be read.
-/// - Any errno of `match_token_uuid`.
+/// - Any failure of `match_token_uuid`.
 #[doc(alias = "vfio_df_check_token")]
-fn check_token(device: &Device, request: &BindRequest) -> Result {
+fn check_token(device: &Device, request: &BindRequest) -> Result<(), Failure> {
     match request.token {
-        Some(_) if !device.driver_wants_token() => Err(EINVAL),
+        Some(_) if !device.driver_wants_token() => Err(EINVAL.into()),
         Some(addr) => device.driver_match_token(Some(&addr.read::<Token>()?)),
         None => device.driver_match_token(None),
     }

@@ -13,7 +13,10 @@ use kernel::prelude::*;
 
 use crate::{
     core::feature_call::FeatureCall,
-    kernel::uaccess::UserAddr,
+    kernel::{
+        returned::Failure,
+        uaccess::UserAddr, //
+    },
     migration,
     uapi::feature::{
         self,
@@ -34,10 +37,10 @@ use crate::{
 ///   lacks the feature and `EINVAL` if it does not allow the operation.
 ///   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 says `EINVAL` in both cases.
 /// - `ENOTTY` for any other feature if the driver has no `device_feature`.
-/// - Any errno of the driver's `device_feature`.
+/// - Any failure of the driver's `device_feature`.
 #[doc(alias = "vfio_ioctl_device_feature")]
 #[inline(never)] // Keeps the code for requests that the driver handles short.
-pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
+pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize, Failure> {
     let header = arg.read::<Feature>()?;
     let call = FeatureCall::new(header.argsz, header.flags, arg)?;
     match call.index() {

@@ -11,7 +11,10 @@ use kernel::prelude::*;
 
 use crate::{
     core::info_caps::CapBuffer,
-    kernel::uaccess::UserAddr,
+    kernel::{
+        returned::Failure,
+        uaccess::UserAddr, //
+    },
     uapi::structs::{
         RegionInfo,
         REGION_INFO_FLAG_CAPS, //
@@ -26,20 +29,20 @@ use crate::{
 /// - `EINVAL` if the driver has no `get_region_info_caps`.
 /// - `EFAULT` if the request cannot be read.
 /// - `EINVAL` if `argsz` is less than the 32 bytes of the structure.
-/// - Any errno of the driver's `get_region_info_caps`.
+/// - Any failure of the driver's `get_region_info_caps`.
 /// - `EFAULT` if the capabilities or the structure cannot be written.
 #[doc(alias = "vfio_get_region_info")]
 #[inline(never)] // Keeps the code for requests that the driver handles short.
-pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize> {
+pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize, Failure> {
     const SIZE: usize = size_of::<RegionInfo>();
 
     if !device.driver_has_region_info() {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     let mut info = arg.read::<RegionInfo>()?;
     let room = usize::try_from(info.argsz)?;
     if room < SIZE {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
 
     let mut caps = CapBuffer::new();

@@ -10,13 +10,9 @@
 use core::ptr;
 
 use kernel::{
-    error::{
-        code::{
-            EINVAL,
-            ENODEV, //
-        },
-        Error,
-        Result, //
+    error::code::{
+        EINVAL,
+        ENODEV, //
     },
     ffi::c_int, //
 };
@@ -28,13 +24,16 @@ use crate::{
         emulated,
         physical, //
     },
-    kernel::iommufd::IommufdCtx,
+    kernel::{
+        iommufd::IommufdCtx,
+        returned::Failure, //
+    },
     views::device::Device, //
 };
 
-/// Converts a result to 0 or a negative errno.
-fn errno(result: Result) -> c_int {
-    result.map_or_else(Error::to_errno, |()| 0)
+/// Converts a result to 0 or the number of the failure, as a rule a negative errno.
+fn status(result: Result<(), Failure>) -> c_int {
+    result.map_or_else(Failure::get_int, |()| 0)
 }
 
 /// Returns the context that a device with DMA of its own is bound to, or null.
@@ -86,7 +85,11 @@ unsafe extern "C" fn vfio_iommufd_physical_bind(
     let (device, ctx) = unsafe { (Device::from_raw(device), IommufdCtx::from_raw(ictx)) };
     let bound = ctx.ok_or(EINVAL).and_then(|c| physical::bind(device, c));
     // SAFETY: By the safety requirements of this function.
-    errno(bound.map(|bound| unsafe { id.write(bound) }))
+    status(
+        bound
+            .map(|bound| unsafe { id.write(bound) })
+            .map_err(Failure::from),
+    )
 }
 
 /// Detaches everything from a device with DMA of its own, and unbinds it. Sleeps.
@@ -112,7 +115,7 @@ unsafe extern "C" fn vfio_iommufd_physical_attach_ioas(
     pt_id: *mut u32,
 ) -> c_int {
     // SAFETY: By the safety requirements of this function.
-    errno(unsafe { physical::attach(Device::from_raw(device), &mut *pt_id) })
+    status(unsafe { physical::attach(Device::from_raw(device), &mut *pt_id) })
 }
 
 /// Detaches the IOAS or the page table, if any. Sleeps.
@@ -139,7 +142,7 @@ unsafe extern "C" fn vfio_iommufd_physical_pasid_attach_ioas(
     pt_id: *mut u32,
 ) -> c_int {
     // SAFETY: By the safety requirements of this function.
-    errno(unsafe { physical::attach_pasid(Device::from_raw(device), pasid, &mut *pt_id) })
+    status(unsafe { physical::attach_pasid(Device::from_raw(device), pasid, &mut *pt_id) })
 }
 
 /// Detaches the page table of a PASID, if any. Sleeps.
@@ -172,7 +175,11 @@ unsafe extern "C" fn vfio_iommufd_emulated_bind(
     let (device, ctx) = unsafe { (Device::from_raw(device), IommufdCtx::from_raw(ictx)) };
     let bound = ctx.ok_or(EINVAL).and_then(|c| emulated::bind(device, c));
     // SAFETY: By the safety requirements of this function.
-    errno(bound.map(|bound| unsafe { id.write(bound) }))
+    status(
+        bound
+            .map(|bound| unsafe { id.write(bound) })
+            .map_err(Failure::from),
+    )
 }
 
 /// Detaches the IOAS from an emulated device, if any, and unbinds it. Sleeps.
@@ -198,7 +205,7 @@ unsafe extern "C" fn vfio_iommufd_emulated_attach_ioas(
     pt_id: *mut u32,
 ) -> c_int {
     // SAFETY: By the safety requirements of this function.
-    errno(unsafe { emulated::attach(Device::from_raw(device), *pt_id) })
+    status(unsafe { emulated::attach(Device::from_raw(device), *pt_id) })
 }
 
 /// Detaches the IOAS from an emulated device, if any. Sleeps.

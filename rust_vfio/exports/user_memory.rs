@@ -5,10 +5,11 @@
 //! The policy, and the errnos, are in `user_memory.rs`. Corresponds to `vfio_pin_pages()`,
 //! `vfio_unpin_pages()` and `vfio_dma_rw()` in `drivers/vfio/vfio_main.c`; contract section 4.5.
 
-use kernel::error::from_result;
+use kernel::ffi::c_int;
 
 use crate::{
     bindings,
+    kernel::returned::Failure,
     user_memory,
     views::{
         device::Device,
@@ -31,10 +32,10 @@ use crate::{
 unsafe extern "C" fn vfio_pin_pages(
     device: *mut bindings::vfio_device,
     iova: bindings::dma_addr_t,
-    npage: kernel::ffi::c_int,
-    prot: kernel::ffi::c_int,
+    npage: c_int,
+    prot: c_int,
     pages: *mut *mut bindings::page,
-) -> kernel::ffi::c_int {
+) -> c_int {
     // SAFETY: By the safety requirements of this function.
     let (device, request) = unsafe {
         (
@@ -42,7 +43,8 @@ unsafe extern "C" fn vfio_pin_pages(
             PinRequest::new(iova, npage, prot, pages),
         )
     };
-    from_result(|| user_memory::pin_pages(device, &request))
+    // CAST: The number of pages came as a `c_int`.
+    user_memory::pin_pages(device, &request).map_or_else(Failure::get_int, |pages| pages as c_int)
 }
 
 /// Unpins `npage` pages from IOVA `iova` on. Sleeps.
@@ -54,7 +56,7 @@ unsafe extern "C" fn vfio_pin_pages(
 unsafe extern "C" fn vfio_unpin_pages(
     device: *mut bindings::vfio_device,
     iova: bindings::dma_addr_t,
-    npage: kernel::ffi::c_int,
+    npage: c_int,
 ) {
     // SAFETY: By the safety requirements of this function.
     user_memory::unpin_pages(unsafe { Device::from_raw(device) }, iova, npage);
@@ -74,7 +76,7 @@ unsafe extern "C" fn vfio_dma_rw(
     data: *mut kernel::ffi::c_void,
     len: usize,
     write: bool,
-) -> kernel::ffi::c_int {
+) -> c_int {
     // SAFETY: By the safety requirements of this function.
     let (device, copy) = unsafe {
         (
@@ -82,7 +84,7 @@ unsafe extern "C" fn vfio_dma_rw(
             DmaCopy::new(iova, data, len, write),
         )
     };
-    from_result(|| user_memory::rw(device, &copy).map(|()| 0))
+    user_memory::rw(device, &copy).map_or_else(Failure::get_int, |()| 0)
 }
 
 export! {

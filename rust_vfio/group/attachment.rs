@@ -25,7 +25,10 @@ use crate::{
         Provider,
         Stage, //
     },
-    kernel::iommu_group::IommuGroup,
+    kernel::{
+        iommu_group::IommuGroup,
+        returned::Failure, //
+    },
     views::group_type::GroupType, //
 };
 #[cfg(CONFIG_IOMMUFD)]
@@ -67,7 +70,11 @@ impl Attachment {
     ///   into the iommufd before.
     ///
     /// Otherwise `EBADFD`.
-    pub(super) fn new(file: &File, kind: GroupType, identity: &IommuGroup) -> Result<Self> {
+    pub(super) fn new(
+        file: &File,
+        kind: GroupType,
+        identity: &IommuGroup,
+    ) -> Result<Self, Failure> {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         if let Some(container) = Container::from_file(file) {
             noiommu::check_rawio(kind)?;
@@ -86,6 +93,6 @@ impl Attachment {
             Ok(Self::Iommufd(ctx))
         }
         #[cfg(not(CONFIG_IOMMUFD))]
-        Err(EBADFD)
+        Err(EBADFD.into())
     }
 }

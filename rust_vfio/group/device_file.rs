@@ -29,6 +29,7 @@ use crate::{
             FopsTable,
             Vma, //
         },
+        returned::Failure,
         task::{
             self,
             Comm, //
@@ -124,9 +125,9 @@ pub(super) fn open(group: &Group, device: Registered) -> Result<ARef<File>> {
 /// - Those of [`BindRequest::read`].
 /// - `EINVAL` otherwise.
 #[inline(never)] // Keeps the code for requests that the driver handles short.
-fn refuse_bind(arg: UserAddr) -> Result<isize> {
+fn refuse_bind(arg: UserAddr) -> Result<isize, Failure> {
     BindRequest::read(arg)?;
-    Err(EINVAL)
+    Err(EINVAL.into())
 }
 
 #[vtable]
@@ -149,7 +150,7 @@ impl FileOps for DeviceFile {
     /// - Those of [`device_ioctl::ioctl`].
     #[doc(alias = "vfio_device_fops_unl_ioctl")]
     #[inline]
-    fn ioctl(this: &DeviceFile, cmd: u32, arg: UserAddr) -> Result<isize> {
+    fn ioctl(this: &DeviceFile, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         // BIND_IOMMUFD comes first because it does not resume the device.
         if cmd == ioctls::VFIO_DEVICE_BIND_IOMMUFD {
             return refuse_bind(arg);
@@ -158,15 +159,20 @@ impl FileOps for DeviceFile {
         device_ioctl::ioctl(&this.device, cmd, arg)
     }
 
-    fn read(this: &DeviceFile, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
+    fn read(this: &DeviceFile, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize, Failure> {
         this.device.driver_read(buf, len, pos)
     }
 
-    fn write(this: &DeviceFile, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
+    fn write(
+        this: &DeviceFile,
+        buf: UserAddr,
+        len: usize,
+        pos: &mut i64,
+    ) -> Result<isize, Failure> {
         this.device.driver_write(buf, len, pos)
     }
 
-    fn mmap(this: &DeviceFile, vma: Vma) -> Result {
+    fn mmap(this: &DeviceFile, vma: Vma) -> Result<(), Failure> {
         this.device.driver_mmap(&vma)
     }
 

@@ -36,6 +36,7 @@ use crate::{
             Inode,
             OpeningFile, //
         },
+        returned::Failure,
         uaccess::{
             UserAddr,
             UserString, //
@@ -133,11 +134,11 @@ impl GroupData {
     ///
     /// Otherwise `EBADFD`.
     #[doc(alias = "vfio_group_ioctl_set_container")]
-    fn set_container(&self, arg: UserAddr) -> Result<isize> {
+    fn set_container(&self, arg: UserAddr) -> Result<isize, Failure> {
         let file = fget(arg.read::<i32>()?)?;
         let mut state = self.state.lock();
         if state.attachment.is_some() {
-            return Err(EINVAL);
+            return Err(EINVAL.into());
         }
         let attachment = Attachment::new(&file, self.kind, state.identity()?)?;
         state.attachment = Some(attachment);
@@ -172,7 +173,8 @@ impl GroupData {
     ///
     /// # Errors
     ///
-    /// - Any errno of a driver's `match`, which ends the search.
+    /// - Any errno of a driver's `match`, which ends the search; `EINVAL` if it returns a number below
+    ///   -4095.
     /// - `ENODEV` if no device has this name.
     #[doc(alias = "vfio_device_get_from_name")]
     fn find_device(&self, name: &UserString) -> Result<Registered> {
@@ -186,7 +188,8 @@ impl GroupData {
                 {
                     Ok(true) => Registered::get(device).map(Ok),
                     Ok(false) => None,
-                    Err(e) => Some(Err(e)),
+                    // The caller returns a file descriptor, so only an errno is seen as a failure.
+                    Err(failure) => Some(Err(failure.to_error())),
                 }
             })
             .unwrap_or(Err(ENODEV))
@@ -266,22 +269,25 @@ impl FileOps for Group {
     ///
     /// Those of the method that handles the request; `ENOTTY` for an unknown one.
     #[doc(alias = "vfio_group_fops_unl_ioctl")]
-    fn ioctl(this: &Group, cmd: u32, arg: UserAddr) -> Result<isize> {
-        match cmd {
-            ioctls::VFIO_GROUP_GET_STATUS => this.status(arg),
-            ioctls::VFIO_GROUP_SET_CONTAINER => this.set_container(arg),
-            ioctls::VFIO_GROUP_UNSET_CONTAINER => this.unset_container(),
-            ioctls::VFIO_GROUP_GET_DEVICE_FD => this.device_fd(arg),
-            _ => Err(ENOTTY),
-        }
+    fn ioctl(this: &Group, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
+        Ok(match cmd {
+            ioctls::VFIO_GROUP_GET_STATUS => this.status(arg)?,
+            ioctls::VFIO_GROUP_SET_CONTAINER => this.set_container(arg)?,
+            ioctls::VFIO_GROUP_UNSET_CONTAINER => this.unset_container()?,
+            ioctls::VFIO_GROUP_GET_DEVICE_FD => this.device_fd(arg)?,
+            _ => return Err(ENOTTY.into()),
+        })
     }
 }
 
-/// Returns whether `file` is the file of the device's group. Takes no lock.
+/// Returns whether `file` is the file of the device's group, or of the group that it was in before
+/// it was unregistered. Takes no lock.
+///
+/// The latter matters to vfio-pci: a device stays in its device set until it is freed, and a reset
+/// of the set asks for each device of it whether the user has the file of its group.
 #[doc(alias = "vfio_file_has_dev")]
 pub(crate) fn has_device(file: &File, device: &Device) -> bool {
-    // The pointer is only compared, since the device may be leaving its group.
-    from_file(file).is_some_and(|group| (&raw const *group).cast() == device.group_ptr())
+    from_file(file).is_some_and(|group| group.has(device))
 }
 
 /// Returns the group whose file `file` is, if it is the file of a group.

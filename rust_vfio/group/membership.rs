@@ -27,7 +27,10 @@ use crate::{
         Container, //
     },
     core::session::Backing,
-    kernel::iommu_group::IommuGroup,
+    kernel::{
+        iommu_group::IommuGroup,
+        returned::Failure, //
+    },
     views::{
         device::Device,
         group_type::GroupType, //
@@ -51,7 +54,7 @@ impl Membership {
         container: Arc<Container>,
         identity: &IommuGroup,
         kind: GroupType,
-    ) -> Result<Self> {
+    ) -> Result<Self, Failure> {
         container.attach(identity, kind)?;
         Ok(Self {
             container,

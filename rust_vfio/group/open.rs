@@ -8,6 +8,10 @@
 //!
 //! Corresponds to `vfio_df_group_open()` and `vfio_df_group_close()` in `drivers/vfio/group.c`;
 //! contract 3.2 (GET_DEVICE_FD), 3.4 and 7.2.
+//!
+//! Deviation: if a driver refuses the device with a number that is no errno (a positive one, or one
+//! below -4095), GET_DEVICE_FD fails with `EINVAL`. C takes the number for a pointer to the
+//! device's file.
 
 use kernel::prelude::*;
 #[cfg(CONFIG_VFIO_CONTAINER)]
@@ -37,6 +41,7 @@ use crate::{
             GroupState, //
         }, //
     },
+    kernel::returned::Failure,
     views::device::{
         Device,
         OpenState, //
@@ -87,6 +92,8 @@ impl Group {
     ///
     /// # Errors
     ///
+    /// If the driver fails with a number that is no errno, `EINVAL` stands for it.
+    ///
     /// - `EINVAL` if the group is neither in a container nor in an iommufd.
     ///
     /// If the device is open through the group:
@@ -126,7 +133,9 @@ impl Group {
         let mut open = device.lock_set();
         let session = self
             .begin(state, attachment, offer, &mut open)
-            .inspect_err(|_| self.deactivate_unless_used(state))?;
+            .inspect_err(|_| self.deactivate_unless_used(state))
+            // The caller returns a file descriptor, so only an errno is seen as a failure.
+            .map_err(Failure::to_error)?;
         match state
             .sessions
             .0
@@ -144,7 +153,7 @@ impl Group {
         attachment: &Attachment,
         offer: Offer,
         open: &mut OpenState<'_>,
-    ) -> Result<Session<GroupBacking>> {
+    ) -> Result<Session<GroupBacking>, Failure> {
         let session = Session::begin(open, &self.kvm, |device| {
             self.backing(state, attachment, offer, device)
         })?;
@@ -190,14 +199,14 @@ impl Group {
         attachment: &Attachment,
         offer: Offer,
         device: &Device,
-    ) -> Result<GroupBacking> {
+    ) -> Result<GroupBacking, Failure> {
         match attachment {
             #[cfg(CONFIG_VFIO_CONTAINER)]
             Attachment::Container(_) => {
                 let active = offer.active.ok_or(EINVAL)?;
                 noiommu::check_rawio(self.kind)?;
                 let Users::GroupFile(file) = &state.users else {
-                    return Err(EINVAL);
+                    return Err(EINVAL.into());
                 };
                 // SAFETY: This runs in GROUP_GET_DEVICE_FD, an ioctl of the group's file, which the
                 // calling task keeps open meanwhile. `file` is that file, because a group has one
@@ -213,7 +222,7 @@ impl Group {
             #[cfg(CONFIG_IOMMUFD)]
             Attachment::Iommufd(ctx) if is_noiommu(device) => {
                 if !task::capable_rawio() || ctx.compat_ioas().is_ok() {
-                    return Err(EPERM);
+                    return Err(EPERM.into());
                 }
                 Ok(GroupBacking::Iommufd(IommufdUse::Untranslated(ctx.clone())))
             }

@@ -26,7 +26,8 @@ use crate::{
         file::FOPS,
         state::{
             Group,
-            GroupData, //
+            GroupData,
+            GroupOf, //
         }, //
     },
     kernel::{
@@ -58,6 +59,7 @@ kernel::sync::global_lock! {
     unsafe(uninit) static REGISTRY: Mutex<GroupRegistry> = GroupRegistry {
         nodes: None,
         entries: KVec::new(),
+        created: 0,
     };
 }
 
@@ -67,6 +69,8 @@ struct GroupRegistry {
     nodes: Option<Nodes>,
     /// The groups that have devices, in no order.
     entries: KVec<Entry>,
+    /// How many groups were created. Counts their serial numbers.
+    created: usize,
 }
 
 /// The class and the device numbers of groups.
@@ -151,7 +155,7 @@ pub(crate) fn join(device: &Device, kind: GroupType) -> Result {
         (GroupType::Iommu, None) => return Err(EINVAL),
         (GroupType::Emulated | GroupType::NoIommu, _) => create_fake(device, kind)?,
     };
-    device.set_group_ptr(group.cast_mut().cast());
+    GroupOf::Now(group).write(device);
     Ok(())
 }
 
@@ -205,13 +209,15 @@ impl GroupRegistry {
     #[doc(alias = "vfio_create_group")]
     fn create(&mut self, kind: GroupType, identity: IommuGroup) -> Result<*const Group> {
         let nodes = self.nodes.as_ref().ok_or(ENODEV)?;
+        // Half of the numbers fit into the word of a device, and that many groups are not created.
+        self.created = self.created.wrapping_add(1);
         let minor = MINORS.alloc_minor()?;
         self.entries.reserve(1, GFP_KERNEL)?;
         let group = Group::new(
             nodes.class.handle(),
             nodes.region.handle().devt(minor.value()),
             &FOPS,
-            GroupData::new(minor, kind, identity.clone()),
+            GroupData::new(minor, self.created, kind, identity.clone()),
         )?;
         let prefix = match kind {
             GroupType::NoIommu => c"noiommu-",
@@ -247,7 +253,7 @@ pub(crate) unsafe fn leave(device: &Device) {
     let Some(group) = Group::of(device) else {
         return;
     };
-    device.set_group_ptr(core::ptr::null_mut());
+    group.as_last().write(device);
     match group.kind {
         GroupType::Iommu => {}
         GroupType::Emulated | GroupType::NoIommu => IommuGroup::remove_device(device.bus_device()),

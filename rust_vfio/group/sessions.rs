@@ -27,6 +27,7 @@ use crate::{
         }, //
     },
     group::attachment::Attachment,
+    kernel::returned::Failure,
     views::device::Device, //
 };
 #[cfg(CONFIG_IOMMUFD)]
@@ -94,13 +95,13 @@ impl GroupBacking {
     /// # Errors
     ///
     /// - `ENODEV` if the iommufd no longer has this address space.
-    /// - Any errno of the driver's `attach_ioas`.
+    /// - Any failure of the driver's `attach_ioas`.
     #[doc(alias = "vfio_iommufd_compat_attach_ioas")]
     #[cfg_attr(
         not(CONFIG_IOMMUFD),
         expect(unused_variables, reason = "a container needs nothing more")
     )]
-    pub(super) fn finish(&self, device: &Device) -> Result {
+    pub(super) fn finish(&self, device: &Device) -> Result<(), Failure> {
         match self {
             #[cfg(CONFIG_VFIO_CONTAINER)]
             Self::Container(_) => Ok(()),

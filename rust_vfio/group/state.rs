@@ -9,8 +9,15 @@
 //! often, so it has no lock at all.
 //!
 //! Corresponds to `struct vfio_group` in `drivers/vfio/vfio.h`.
+//!
+//! Deviation: a device that has left its group keeps the number of the group, which no other group
+//! gets. C keeps the pointer, so that it takes a new group for the one that is gone if the new one
+//! has its memory.
 
-use core::num::NonZeroUsize;
+use core::{
+    num::NonZeroUsize,
+    ptr, //
+};
 
 use kernel::{
     new_mutex,
@@ -67,6 +74,8 @@ pub(crate) type Group = CharDevice<GroupData>;
 pub(crate) struct GroupData {
     /// The minor number of the device node, which is free again when the group is freed.
     _minor: Id,
+    /// The number of the group, which no other group has or will have.
+    serial: usize,
     pub(super) kind: GroupType,
     /// The number of devices in the group.
     pub(super) members: Members,
@@ -188,10 +197,16 @@ impl GroupState {
 }
 
 impl GroupData {
-    /// Returns an initialiser of a group that nobody uses.
-    pub(super) fn new(minor: Id, kind: GroupType, identity: IommuGroup) -> impl PinInit<Self> {
+    /// Returns an initialiser of a group that nobody uses. `serial` must be new.
+    pub(super) fn new(
+        minor: Id,
+        serial: usize,
+        kind: GroupType,
+        identity: IommuGroup,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
             _minor: minor,
+            serial,
             kind,
             members: Members::one(),
             state <- new_mutex!(
@@ -237,13 +252,66 @@ impl GroupData {
     }
 }
 
+/// What `vfio_device.group` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum GroupOf {
+    /// The device was never in a group.
+    Never,
+    /// The address of the group of the device. It is in the registry.
+    Now(*const Group),
+    /// The number of the group that the device was in last. The group may be gone.
+    Last(usize),
+}
+
+impl GroupOf {
+    /// The lowest bit of the word, which is 0 in the address of a group, marks a number.
+    const LAST: usize = 1;
+
+    /// Returns what the device says.
+    pub(super) fn read(device: &Device) -> Self {
+        let group = device.group_ptr();
+        if group.is_null() {
+            Self::Never
+        } else if group.addr() & Self::LAST != 0 {
+            Self::Last(group.addr() >> 1)
+        } else {
+            Self::Now(group.cast_const().cast())
+        }
+    }
+
+    /// Makes the device say this. Called only while it is being registered or unregistered.
+    pub(super) fn write(self, device: &Device) {
+        device.set_group_ptr(match self {
+            Self::Never => ptr::null_mut(),
+            Self::Now(group) => group.cast_mut().cast(),
+            Self::Last(serial) => ptr::without_provenance_mut((serial << 1) | Self::LAST),
+        });
+    }
+}
+
 impl Group {
     /// Returns the group of a device, from its registration until it is unregistered.
     pub(crate) fn of(device: &Device) -> Option<&Self> {
-        // SAFETY: The pointer is null, or `join` set it to a group in the registry, whose entry
-        // holds a reference while it counts the device. `leave` clears the pointer before it gives
-        // up that count, and by its safety requirements nobody uses the result any more.
-        unsafe { device.group_ptr().cast::<Self>().as_ref() }
+        let GroupOf::Now(group) = GroupOf::read(device) else {
+            return None;
+        };
+        // SAFETY: `join` set the pointer to a group in the registry, whose entry holds a reference
+        // while it counts the device. `leave` replaces the pointer before it gives up that count,
+        // and by its safety requirements nobody uses the result any more.
+        Some(unsafe { &*group })
+    }
+
+    /// Returns what a device says that has left the group.
+    pub(super) fn as_last(&self) -> GroupOf {
+        GroupOf::Last(self.serial)
+    }
+
+    /// Returns whether the group is that of the device, or the one that it was in last.
+    #[doc(alias = "vfio_file_has_dev")]
+    pub(super) fn has(&self, device: &Device) -> bool {
+        let group = GroupOf::read(device);
+        // The pointer is only compared, since the device may be leaving its group.
+        group == GroupOf::Now(self) || group == self.as_last()
     }
 }
 

@@ -3,9 +3,10 @@
 //! File operations as a Rust trait.
 //!
 //! A type that implements [`FileOps`] gets its `struct file_operations` from [`FopsTable::new`].
-//! The callbacks turn raw pointers into references, call one method and turn its result into an
-//! errno. `private_data` of the file holds a pointer that owns the object behind the file (`Arc`,
-//! `KBox`, `ARef`), from open to release. The VFS takes no lock that the methods could rely on.
+//! The callbacks turn raw pointers into references, call one method and turn its result into a
+//! number: a value, an errno, or what a driver returned in place of one ([`Failure`]).
+//! `private_data` of the file holds a pointer that owns the object behind the file (`Arc`, `KBox`,
+//! `ARef`), from open to release. The VFS takes no lock that the methods could rely on.
 //!
 //! In the kernel crate: `kernel::miscdevice::MiscDevice` is such a trait for misc devices. It would
 //! become a trait `kernel::fs::FileOperations` for all files, with `read()`, `write()` and a table
@@ -30,7 +31,10 @@ use kernel::{
 
 use crate::{
     bindings,
-    kernel::uaccess::UserAddr, //
+    kernel::{
+        returned::Failure,
+        uaccess::UserAddr, //
+    }, //
 };
 
 /// The inode of a character device that is being opened.
@@ -114,12 +118,12 @@ pub(crate) trait FileOps: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// ioctl() fails with the error.
+    /// ioctl() returns the number of the failure.
     fn ioctl(
         _this: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         _cmd: u32,
         _arg: UserAddr,
-    ) -> Result<isize> {
+    ) -> Result<isize, Failure> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -128,13 +132,13 @@ pub(crate) trait FileOps: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// The system call fails with the error.
+    /// The system call returns the number of the failure.
     fn read(
         _this: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         _buf: UserAddr,
         _len: usize,
         _pos: &mut i64,
-    ) -> Result<isize> {
+    ) -> Result<isize, Failure> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -143,13 +147,13 @@ pub(crate) trait FileOps: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// The system call fails with the error.
+    /// The system call returns the number of the failure.
     fn write(
         _this: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         _buf: UserAddr,
         _len: usize,
         _pos: &mut i64,
-    ) -> Result<isize> {
+    ) -> Result<isize, Failure> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -157,8 +161,8 @@ pub(crate) trait FileOps: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// mmap() fails with the error.
-    fn mmap(_this: <Self::Ptr as ForeignOwnable>::Borrowed<'_>, _vma: Vma) -> Result {
+    /// mmap() returns the number of the failure, and nothing is mapped.
+    fn mmap(_this: <Self::Ptr as ForeignOwnable>::Borrowed<'_>, _vma: Vma) -> Result<(), Failure> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -312,7 +316,7 @@ impl<T: FileOps> FopsCallbacks<T> {
         // SAFETY: By the safety requirements of this function.
         match T::ioctl(unsafe { Self::private(file) }, cmd, UserAddr::new(arg)) {
             Ok(value) => value,
-            Err(e) => e.to_errno() as isize,
+            Err(failure) => failure.get(),
         }
     }
 
@@ -332,7 +336,7 @@ impl<T: FileOps> FopsCallbacks<T> {
         let (this, pos) = unsafe { (Self::private(file), &mut *pos) };
         match T::read(this, UserAddr::new(buf.addr()), len, pos) {
             Ok(value) => value,
-            Err(e) => e.to_errno() as isize,
+            Err(failure) => failure.get(),
         }
     }
 
@@ -352,7 +356,7 @@ impl<T: FileOps> FopsCallbacks<T> {
         let (this, pos) = unsafe { (Self::private(file), &mut *pos) };
         match T::write(this, UserAddr::new(buf.addr()), len, pos) {
             Ok(value) => value,
-            Err(e) => e.to_errno() as isize,
+            Err(failure) => failure.get(),
         }
     }
 
@@ -368,7 +372,7 @@ impl<T: FileOps> FopsCallbacks<T> {
         // SAFETY: By the safety requirements of this function.
         match T::mmap(unsafe { Self::private(file) }, Vma(vma)) {
             Ok(()) => 0,
-            Err(e) => e.to_errno(),
+            Err(failure) => failure.get_int(),
         }
     }
 

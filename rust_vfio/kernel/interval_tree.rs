@@ -114,6 +114,9 @@ impl OwnedTree {
 
     /// Inserts the range `first..=last`.
     ///
+    /// If `first` is more than `last`, the range is empty. It then overlaps those that begin at
+    /// `last` or before and end at `first` or behind.
+    ///
     /// # Errors
     ///
     /// - `EINVAL` if the range overlaps another one.

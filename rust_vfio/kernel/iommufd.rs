@@ -28,7 +28,8 @@ use crate::{
     bindings,
     kernel::{
         device::as_raw,
-        iommu_group::IommuGroup, //
+        iommu_group::IommuGroup,
+        returned::Failure, //
     }, //
 };
 
@@ -228,9 +229,9 @@ impl IommufdDevice {
     /// - `EINVAL` if the object is no IOAS or page table, or the device cannot use it.
     /// - `ENOMEM`, or any other errno of iommufd or the IOMMU driver.
     #[doc(alias = "iommufd_device_attach")]
-    pub(crate) fn attach(&self, pasid: Pasid, pt: &mut u32) -> Result {
+    pub(crate) fn attach(&self, pasid: Pasid, pt: &mut u32) -> Result<(), Failure> {
         // SAFETY: The binding is valid, being a reference, and `pt` is valid during the call.
-        to_result(unsafe { bindings::iommufd_device_attach(self.0.get(), pasid, pt) })
+        Failure::check(unsafe { bindings::iommufd_device_attach(self.0.get(), pasid, pt) })
     }
 
     /// Attaches the IOAS or the page table with the id `*pt` for `pasid`, in place of the one that
@@ -240,9 +241,9 @@ impl IommufdDevice {
     ///
     /// As for [`IommufdDevice::attach`]. The attachment is then unchanged.
     #[doc(alias = "iommufd_device_replace")]
-    pub(crate) fn replace(&self, pasid: Pasid, pt: &mut u32) -> Result {
+    pub(crate) fn replace(&self, pasid: Pasid, pt: &mut u32) -> Result<(), Failure> {
         // SAFETY: The binding is valid, being a reference, and `pt` is valid during the call.
-        to_result(unsafe { bindings::iommufd_device_replace(self.0.get(), pasid, pt) })
+        Failure::check(unsafe { bindings::iommufd_device_replace(self.0.get(), pasid, pt) })
     }
 
     /// Detaches the page table of `pasid`. The kernel warns if none is attached. Sleeps.
@@ -334,9 +335,9 @@ impl IommufdAccess {
     /// - `EINVAL` if the object is no IOAS.
     /// - `ENOMEM`, or any other errno of iommufd.
     #[doc(alias = "iommufd_access_attach")]
-    pub(crate) fn attach(&self, ioas: u32) -> Result {
+    pub(crate) fn attach(&self, ioas: u32) -> Result<(), Failure> {
         // SAFETY: The access is valid, being a reference.
-        to_result(unsafe { bindings::iommufd_access_attach(self.0.get(), ioas) })
+        Failure::check(unsafe { bindings::iommufd_access_attach(self.0.get(), ioas) })
     }
 
     /// Attaches the IOAS with the id `ioas` in place of the one that is attached. Sleeps.
@@ -349,9 +350,9 @@ impl IommufdAccess {
     /// - `EINVAL` if the object is no IOAS.
     /// - `ENOMEM`, or any other errno of iommufd.
     #[doc(alias = "iommufd_access_replace")]
-    pub(crate) fn replace(&self, ioas: u32) -> Result {
+    pub(crate) fn replace(&self, ioas: u32) -> Result<(), Failure> {
         // SAFETY: The access is valid, being a reference.
-        to_result(unsafe { bindings::iommufd_access_replace(self.0.get(), ioas) })
+        Failure::check(unsafe { bindings::iommufd_access_replace(self.0.get(), ioas) })
     }
 
     /// Detaches the IOAS. The kernel warns if none is attached. Sleeps.

@@ -11,17 +11,16 @@
 //! C header: `include/linux/iova_bitmap.h`.
 
 use kernel::{
-    error::{
-        from_err_ptr,
-        from_result,
-        to_result, //
-    },
+    error::from_err_ptr,
     prelude::*, //
 };
 
 use crate::{
     bindings,
-    kernel::uaccess::UserAddr, //
+    kernel::{
+        returned::Failure,
+        uaccess::UserAddr, //
+    }, //
 };
 
 /// A bitmap for the pages of a range of IOVAs.
@@ -68,15 +67,15 @@ impl IovaBitmap {
     /// # Errors
     ///
     /// - `EOPNOTSUPP` without `CONFIG_IOMMUFD_DRIVER`.
-    /// - Any errno of `f`, which ends the walk.
-    pub(crate) fn for_each<F>(&mut self, mut f: F) -> Result
+    /// - Any failure of `f`, which ends the walk.
+    pub(crate) fn for_each<F>(&mut self, mut f: F) -> Result<(), Failure>
     where
-        F: FnMut(&MappedBitmap, usize, usize) -> Result,
+        F: FnMut(&MappedBitmap, usize, usize) -> Result<(), Failure>,
     {
         let opaque = (&raw mut f).cast();
         // SAFETY: By the type invariants the object is valid, or null, which the stub ignores.
         // `each::<F>` is called with `opaque` during this call only, while `f` is borrowed.
-        to_result(unsafe {
+        Failure::check(unsafe {
             bindings::vfio_rs_iova_bitmap_for_each(self.0, opaque, Some(each::<F>))
         })
     }
@@ -102,10 +101,10 @@ unsafe extern "C" fn each<F>(
     opaque: *mut c_void,
 ) -> c_int
 where
-    F: FnMut(&MappedBitmap, usize, usize) -> Result,
+    F: FnMut(&MappedBitmap, usize, usize) -> Result<(), Failure>,
 {
     // SAFETY: By the safety requirements of this function `opaque` is the `F` of `for_each`, which
     // does not use it during the call of `iova_bitmap_for_each()`.
     let f = unsafe { &mut *opaque.cast::<F>() };
-    from_result(|| f(&MappedBitmap(bitmap), iova, length).map(|()| 0))
+    f(&MappedBitmap(bitmap), iova, length).map_or_else(Failure::get_int, |()| 0)
 }

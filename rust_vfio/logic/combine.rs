@@ -28,9 +28,14 @@ pub trait Ranges {
     fn merge(&mut self, left: Self::Id, right: Self::Id);
 }
 
-/// Fewer ranges than the caller has said, so that none are left to merge.
+/// Fewer ranges than the caller has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NothingLeft;
+pub enum NothingLeft {
+    /// One range was wanted, and there is none.
+    Empty,
+    /// More ranges should have been merged than there were.
+    TooFew,
+}
 
 /// Merges ranges until only `wanted` of `count` are left.
 ///
@@ -39,19 +44,20 @@ pub struct NothingLeft;
 ///
 /// # Errors
 ///
-/// [`NothingLeft`] if there are fewer ranges than `count`, or if `wanted` is 1 and there is none.
-/// Ranges may have been merged then.
+/// - [`NothingLeft::Empty`] if `wanted` is 1 and there is no range.
+/// - [`NothingLeft::TooFew`] if there are fewer ranges than `count`. Ranges may have been merged
+///   then.
 pub fn combine<R: Ranges>(ranges: &mut R, count: u32, wanted: u32) -> Result<(), NothingLeft> {
     if wanted == 1 {
         // The result is the same for all gaps, and this takes one walk.
-        let first = ranges.first().ok_or(NothingLeft)?;
+        let first = ranges.first().ok_or(NothingLeft::Empty)?;
         while let Some(next) = ranges.next(first) {
             ranges.merge(first, next);
         }
         return Ok(());
     }
     for _ in wanted..count {
-        let (left, right) = closest(ranges).ok_or(NothingLeft)?;
+        let (left, right) = closest(ranges).ok_or(NothingLeft::TooFew)?;
         ranges.merge(left, right);
     }
     Ok(())

@@ -13,11 +13,7 @@ use core::mem::size_of;
 
 use kernel::{
     page::PAGE_SIZE,
-    prelude::*,
-    sync::atomic::{
-        AtomicFlag,
-        Relaxed, //
-    }, //
+    prelude::*, //
 };
 
 use crate::{
@@ -28,11 +24,14 @@ use crate::{
             OwnedTree, //
         },
         iova_bitmap::IovaBitmap,
-        uaccess::UserAddr, //
+        returned::Failure,
+        uaccess::UserAddr,
+        warn::warn_on_once, //
     },
     logic::{
         combine::{
             self,
+            NothingLeft,
             Ranges, //
         },
         features::{
@@ -42,7 +41,7 @@ use crate::{
         logging::{
             self,
             Error as LoggingError,
-            PageSize, //
+            StartCheck, //
         }, //
     },
     uapi::feature::{
@@ -69,8 +68,8 @@ impl From<LoggingError> for Error {
 /// Handles VFIO_DEVICE_FEATURE_DMA_LOGGING_START: starts logging, and tells user space the page
 /// size (in bytes) that the driver uses.
 ///
-/// Deviation: empty ranges, and page sizes that are not a power of two, are `EINVAL`. C lets them
-/// through to drivers.
+/// Deviation: empty ranges, and page sizes that are not a power of two, are `EINVAL`, unless
+/// something else is wrong. C lets them through to drivers.
 ///
 /// # Errors
 ///
@@ -79,43 +78,46 @@ impl From<LoggingError> for Error {
 /// - `EFAULT` if the request cannot be read.
 /// - `EINVAL` if it names no range.
 /// - `E2BIG` if it names more ranges than fit into a page.
-/// - `EINVAL` if the page size is not a power of two.
 /// - `ENOMEM`.
-/// - For each range: `EFAULT` if it cannot be read; `EINVAL` if the IOVA or the length is not a
-///   multiple of the page size; `EOVERFLOW` if its end exceeds the address space; `EINVAL` if it
-///   is empty or overlaps an earlier one.
-/// - Any errno of the driver's `log_start`.
+/// - For each range: `EFAULT` if it cannot be read; `EINVAL` if the IOVA or the length has a bit of
+///   the page size less 1; `EOVERFLOW` if its end exceeds the address space; `EINVAL` if it
+///   overlaps an earlier one.
+/// - `EINVAL` if the page size is not a power of two, or a range is empty.
+/// - Any failure of the driver's `log_start`.
 /// - `EFAULT` if the answer cannot be written. Logging is stopped then.
 #[doc(alias = "vfio_ioctl_device_feature_logging_start")]
-pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn start(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_log_dma() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     if call.check(SupportedOps::Set, size_of::<LoggingControl>())? == Operation::Nothing {
         return Ok(());
     }
     let mut control = call.data().read::<LoggingControl>()?;
     let count = control.num_ranges;
-    let page_size = logging::check_start(count, MAX_RANGES, control.page_size)?;
-    let mut ranges = read_ranges(user_addr(control.ranges)?, count, page_size)?;
+    let check = StartCheck::new(count, MAX_RANGES, control.page_size)?;
+    let mut ranges = read_ranges(user_addr(control.ranges)?, count, check)?;
 
     device.start_log(&mut ranges, count, &mut control.page_size)?;
     call.data().write(&control).inspect_err(|_| {
         // User space was not told that logging has started.
         let _ = device.stop_log();
-    })
+    })?;
+    Ok(())
 }
 
-/// Reads and checks the `count` ranges at the user address `addr`.
-fn read_ranges(addr: UserAddr, count: u32, page_size: PageSize) -> Result<OwnedTree> {
+/// Reads the `count` ranges at the user address `addr`, and ends the checks of the request.
+fn read_ranges(addr: UserAddr, count: u32, mut check: StartCheck) -> Result<OwnedTree> {
     let count = usize::try_from(count)?;
     let mut ranges = OwnedTree::with_capacity(count)?;
     for index in 0..count {
         let offset = index.checked_mul(size_of::<LoggingRange>()).ok_or(EINVAL)?;
         let range = addr.offset(offset).read::<LoggingRange>()?;
-        let range = page_size.check_range(range.iova, range.length)?;
-        ranges.insert(range.first, range.last)?;
+        let range = check.range(range.iova, range.length)?;
+        // What overlaps an empty range is refused here, as in C, and the rest below.
+        ranges.insert(range.first, range.last())?;
     }
+    check.finish()?;
     Ok(ranges)
 }
 
@@ -125,11 +127,11 @@ fn read_ranges(addr: UserAddr, count: u32, page_size: PageSize) -> Result<OwnedT
 ///
 /// - `ENOTTY` if the device cannot log.
 /// - `EINVAL` as [`FeatureCall::check`] says; the feature can only be written.
-/// - Any errno of the driver's `log_stop`.
+/// - Any failure of the driver's `log_stop`.
 #[doc(alias = "vfio_ioctl_device_feature_logging_stop")]
-pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_log_dma() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     match call.check(SupportedOps::Set, 0)? {
         Operation::Nothing => Ok(()),
@@ -149,15 +151,14 @@ pub(crate) fn stop(device: &Device, call: &FeatureCall) -> Result {
 /// - `EFAULT` if the request cannot be read.
 /// - `EINVAL` if the page size is below 4096 bytes or not a power of two.
 /// - `EOVERFLOW` if the end of the range exceeds the address space.
-/// - `EINVAL` if the range is empty.
 /// - `ENOMEM`.
 /// - `EOPNOTSUPP` if the kernel is built without `CONFIG_IOMMUFD_DRIVER`.
-/// - `EFAULT` if the bitmap cannot be mapped.
-/// - Any errno of the driver's `log_read_and_clear`.
+/// - `EINVAL` if the range is empty.
+/// - Any failure of the driver's `log_read_and_clear`.
 #[doc(alias = "vfio_ioctl_device_feature_logging_report")]
-pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
+pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result<(), Failure> {
     if !device.can_log_dma() {
-        return Err(ENOTTY);
+        return Err(ENOTTY.into());
     }
     if call.check(SupportedOps::Get, size_of::<LoggingReport>())? == Operation::Nothing {
         return Ok(());
@@ -166,8 +167,11 @@ pub(crate) fn report(device: &Device, call: &FeatureCall) -> Result {
     let range = logging::check_report(report.iova, report.length, report.page_size)?;
     let page_size = usize::try_from(report.page_size)?;
     let bits = user_addr(report.bitmap)?;
-    let mut bitmap = IovaBitmap::new(range.first, range.length(), page_size, bits)?;
-    bitmap.for_each(|bitmap, iova, length| device.report_log(iova, length, bitmap))
+    let mut bitmap = IovaBitmap::new(range.first, range.length, page_size, bits)?;
+    bitmap.for_each(|bitmap, iova, length| match length {
+        0 => Err(EINVAL.into()),
+        _ => device.report_log(iova, length, bitmap),
+    })
 }
 
 /// Converts a user address that came as an integer of 64 bits.
@@ -203,11 +207,11 @@ impl Ranges for IntervalTree {
 /// Merges ranges of IOVAs, those with the smallest gap between them first, until only `wanted` of
 /// `count` are left. For drivers whose devices can log a limited number of ranges.
 ///
-/// Warns once if the tree has fewer ranges than `count`. Does not sleep; the caller owns the tree.
+/// Warns once if one range is wanted and there is none, and once if the tree has fewer ranges than
+/// `count`. Does not sleep; the caller owns the tree.
 #[doc(alias = "vfio_combine_iova_ranges")]
 pub(crate) fn combine_ranges(ranges: &mut IntervalTree, count: u32, wanted: u32) {
-    if combine::combine(ranges, count, wanted).is_err() {
-        static WARNED: AtomicFlag = AtomicFlag::new(false);
-        kernel::warn_on!(!WARNED.xchg(true, Relaxed));
-    }
+    let result = combine::combine(ranges, count, wanted);
+    warn_on_once!(result == Err(NothingLeft::Empty));
+    warn_on_once!(result == Err(NothingLeft::TooFew));
 }

@@ -4,14 +4,12 @@
 //!
 //! With iommufd a driver cannot register a device without `bind_iommufd`, `unbind_iommufd`,
 //! `attach_ioas` and `detach_ioas` ([`Device::supports_iommufd`]); the others are optional. All are
-//! called with the lock of the device's set held, and all may sleep.
+//! called with the lock of the device's set held, and all may sleep. What they return is passed on
+//! as it is ([`Failure`]).
 //!
 //! Contract sections 4.10 and 7.1.
 
-use kernel::{
-    error::to_result,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
 use crate::{
@@ -19,7 +17,10 @@ use crate::{
     kernel::iommufd::Pasid, //
 };
 use crate::{
-    kernel::iommufd::IommufdCtx,
+    kernel::{
+        iommufd::IommufdCtx,
+        returned::Failure, //
+    },
     views::device::Device, //
 };
 
@@ -34,13 +35,13 @@ impl Device {
     /// # Errors
     ///
     /// - `EINVAL` without a callback.
-    /// - Any errno of the driver's `bind_iommufd`.
-    pub(crate) fn driver_bind_iommufd(&self, ctx: &IommufdCtx) -> Result<u32> {
+    /// - Any failure of the driver's `bind_iommufd`.
+    pub(crate) fn driver_bind_iommufd(&self, ctx: &IommufdCtx) -> Result<u32, Failure> {
         let bind = self.ops().bind_iommufd.ok_or(EINVAL)?;
         let mut id = 0;
         // SAFETY: Device and context are valid, being references, and `id` is valid during the
         // call.
-        to_result(unsafe { bind(self.as_raw(), ctx.as_raw(), &mut id) })?;
+        Failure::check(unsafe { bind(self.as_raw(), ctx.as_raw(), &mut id) })?;
         Ok(id)
     }
 
@@ -58,12 +59,12 @@ impl Device {
     /// # Errors
     ///
     /// - `EINVAL` without a callback.
-    /// - Any errno of the driver's `attach_ioas`.
-    pub(crate) fn driver_attach(&self, pt: &mut u32) -> Result {
+    /// - Any failure of the driver's `attach_ioas`.
+    pub(crate) fn driver_attach(&self, pt: &mut u32) -> Result<(), Failure> {
         let attach = self.ops().attach_ioas.ok_or(EINVAL)?;
         // SAFETY: The device is valid, being a reference, and the caller has bound it. `pt` is
         // valid during the call.
-        to_result(unsafe { attach(self.as_raw(), pt) })
+        Failure::check(unsafe { attach(self.as_raw(), pt) })
     }
 }
 
@@ -94,12 +95,12 @@ impl Device {
     /// # Errors
     ///
     /// - `EOPNOTSUPP` without a callback.
-    /// - Any errno of the driver's `pasid_attach_ioas`.
-    pub(crate) fn driver_attach_pasid(&self, pasid: Pasid, pt: &mut u32) -> Result {
+    /// - Any failure of the driver's `pasid_attach_ioas`.
+    pub(crate) fn driver_attach_pasid(&self, pasid: Pasid, pt: &mut u32) -> Result<(), Failure> {
         let attach = self.ops().pasid_attach_ioas.ok_or(EOPNOTSUPP)?;
         // SAFETY: The device is valid, being a reference, and the caller knows that it is bound.
         // `pt` is valid during the call.
-        to_result(unsafe { attach(self.as_raw(), pasid, pt) })
+        Failure::check(unsafe { attach(self.as_raw(), pasid, pt) })
     }
 
     /// Calls `pasid_detach_ioas`, if there is one: detaches the page table of a PASID, if any.
@@ -120,8 +121,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// Any errno of the driver's `match_token_uuid`, with which it rejects the token.
-    pub(crate) fn driver_match_token(&self, token: Option<&Token>) -> Result {
+    /// Any failure of the driver's `match_token_uuid`, with which it rejects the token.
+    pub(crate) fn driver_match_token(&self, token: Option<&Token>) -> Result<(), Failure> {
         let Some(matches) = self.ops().match_token_uuid else {
             return Ok(());
         };
@@ -131,6 +132,6 @@ impl Device {
             .map_or(core::ptr::null(), |uuid| &raw const *uuid);
         // SAFETY: The device is valid, being a reference. `uuid` is null or points to a local
         // variable.
-        to_result(unsafe { matches(self.as_raw(), uuid) })
+        Failure::check(unsafe { matches(self.as_raw(), uuid) })
     }
 }

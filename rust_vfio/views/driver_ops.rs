@@ -6,12 +6,11 @@
 //! the core holds during each call is in contract section 2.3. All callbacks may sleep. Those for
 //! iommufd are in `views/driver_iommufd.rs`.
 //!
+//! What a callback returns is passed on as it is, even if it is no errno ([`Failure`]).
+//!
 //! Contract section 4.10.
 
-use kernel::{
-    error::to_result,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 use crate::{
     bindings,
@@ -19,6 +18,7 @@ use crate::{
         fops::Vma,
         module::ModuleRef,
         pm_runtime::Powered,
+        returned::Failure,
         uaccess::{
             UserAddr,
             UserString, //
@@ -30,15 +30,6 @@ use crate::{
         info_cap::CapBuffer, //
     }, //
 };
-
-/// Converts what a callback returned: a negative value is an errno, any other the result.
-fn value(ret: isize) -> Result<isize> {
-    if ret < 0 {
-        // Every errno fits. A value that does not is no errno, and becomes `EINVAL`.
-        return Err(Error::from_errno(i32::try_from(ret).unwrap_or(0)));
-    }
-    Ok(ret)
-}
 
 impl Device {
     /// Returns the table of callbacks, which is part of the driver.
@@ -52,11 +43,11 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// Any errno of the driver's `init`.
-    pub(crate) fn driver_init(&self) -> Result {
+    /// Any failure of the driver's `init`.
+    pub(crate) fn driver_init(&self) -> Result<(), Failure> {
         match self.ops().init {
             // SAFETY: The device is valid, being a reference. It is new, and nobody else sees it.
-            Some(init) => to_result(unsafe { init(self.as_raw()) }),
+            Some(init) => Failure::check(unsafe { init(self.as_raw()) }),
             None => Ok(()),
         }
     }
@@ -83,12 +74,12 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// Any errno of the driver's `open_device`.
-    pub(crate) fn driver_open(&self) -> Result {
+    /// Any failure of the driver's `open_device`.
+    pub(crate) fn driver_open(&self) -> Result<(), Failure> {
         match self.ops().open_device {
             // SAFETY: The device is valid, being a reference. The only caller holds the lock of its
             // set, and does this for the first of its files.
-            Some(open) => to_result(unsafe { open(self.as_raw()) }),
+            Some(open) => Failure::check(unsafe { open(self.as_raw()) }),
             None => Ok(()),
         }
     }
@@ -109,12 +100,17 @@ impl Device {
     /// # Errors
     ///
     /// - `EINVAL` without a callback.
-    /// - Any errno of the driver's `read`.
-    pub(crate) fn driver_read(&self, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
+    /// - Any failure of the driver's `read`.
+    pub(crate) fn driver_read(
+        &self,
+        buf: UserAddr,
+        len: usize,
+        pos: &mut i64,
+    ) -> Result<isize, Failure> {
         let read = self.ops().read.ok_or(EINVAL)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
         // checks the user address, and `pos` is valid during the call.
-        value(unsafe { read(self.as_raw(), buf.as_mut_ptr(), len, pos) })
+        Failure::check_value(unsafe { read(self.as_raw(), buf.as_mut_ptr(), len, pos) })
     }
 
     /// Calls `write` for `len` bytes at position `pos`, which the driver advances. Returns the
@@ -123,26 +119,31 @@ impl Device {
     /// # Errors
     ///
     /// - `EINVAL` without a callback.
-    /// - Any errno of the driver's `write`.
-    pub(crate) fn driver_write(&self, buf: UserAddr, len: usize, pos: &mut i64) -> Result<isize> {
+    /// - Any failure of the driver's `write`.
+    pub(crate) fn driver_write(
+        &self,
+        buf: UserAddr,
+        len: usize,
+        pos: &mut i64,
+    ) -> Result<isize, Failure> {
         let write = self.ops().write.ok_or(EINVAL)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
         // checks the user address, and `pos` is valid during the call.
-        value(unsafe { write(self.as_raw(), buf.as_mut_ptr(), len, pos) })
+        Failure::check_value(unsafe { write(self.as_raw(), buf.as_mut_ptr(), len, pos) })
     }
 
-    /// Calls `ioctl` and returns its result.
+    /// Calls `ioctl` and returns its result, cut to an `int`.
     ///
     /// # Errors
     ///
     /// - `EINVAL` without a callback.
-    /// - Any errno of the driver's `ioctl`.
+    /// - Any failure of the driver's `ioctl`.
     #[inline]
-    pub(crate) fn driver_ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
+    pub(crate) fn driver_ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         let ioctl = self.ops().ioctl.ok_or(EINVAL)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
         // checks the argument.
-        value(unsafe { ioctl(self.as_raw(), cmd, arg.get()) })
+        Failure::check_int_value(unsafe { ioctl(self.as_raw(), cmd, arg.get()) })
     }
 
     /// Calls `mmap` for an area that is being set up. `mmap_lock` is held for writing.
@@ -150,12 +151,12 @@ impl Device {
     /// # Errors
     ///
     /// - `EINVAL` without a callback.
-    /// - Any errno of the driver's `mmap`.
-    pub(crate) fn driver_mmap(&self, vma: &Vma) -> Result {
+    /// - Any failure of the driver's `mmap`.
+    pub(crate) fn driver_mmap(&self, vma: &Vma) -> Result<(), Failure> {
         let mmap = self.ops().mmap.ok_or(EINVAL)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. A `Vma` is
         // an area that is being set up, whose `mmap_lock` is held.
-        to_result(unsafe { mmap(self.as_raw(), vma.as_raw()) })
+        Failure::check(unsafe { mmap(self.as_raw(), vma.as_raw()) })
     }
 
     /// Returns whether the driver has `get_region_info_caps`, and so answers GET_REGION_INFO.
@@ -168,12 +169,16 @@ impl Device {
     /// # Errors
     ///
     /// - `EINVAL` without a callback.
-    /// - Any errno of the driver's `get_region_info_caps`.
-    pub(crate) fn driver_region_info(&self, info: &mut RegionInfo, caps: &mut CapBuffer) -> Result {
+    /// - Any failure of the driver's `get_region_info_caps`.
+    pub(crate) fn driver_region_info(
+        &self,
+        info: &mut RegionInfo,
+        caps: &mut CapBuffer,
+    ) -> Result<(), Failure> {
         let get = self.ops().get_region_info_caps.ok_or(EINVAL)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. Both
         // structures are valid during the call.
-        to_result(unsafe { get(self.as_raw(), info, caps.as_raw()) })
+        Failure::check(unsafe { get(self.as_raw(), info, caps.as_raw()) })
     }
 
     /// Calls `request`, if there is one: asks the driver to make user space close the device.
@@ -191,12 +196,14 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// Any errno of the driver's `match`.
-    pub(crate) fn driver_match(&self, name: &UserString) -> Option<Result<bool>> {
+    /// Any failure of the driver's `match`.
+    pub(crate) fn driver_match(&self, name: &UserString) -> Option<Result<bool, Failure>> {
         let matches = self.ops().match_?;
         // SAFETY: The device is valid, being a reference. The string is NUL-terminated, and the
         // driver may write to it, since it is a copy that belongs to this request.
-        Some(value(unsafe { matches(self.as_raw(), name.as_mut_ptr()) } as isize).map(|n| n > 0))
+        let ret = unsafe { matches(self.as_raw(), name.as_mut_ptr()) };
+        // CAST: An `isize` has at least the bits of a `c_int` in a kernel.
+        Some(Failure::check_value(ret as isize).map(|answer| answer > 0))
     }
 
     /// Returns whether the driver has `dma_unmap`, without which it may not pin pages.
@@ -210,12 +217,19 @@ impl Device {
     /// # Errors
     ///
     /// - `ENOTTY` without a callback.
-    /// - Any errno of the driver's `device_feature`.
-    pub(crate) fn driver_feature(&self, flags: u32, data: UserAddr, len: usize) -> Result<isize> {
+    /// - Any failure of the driver's `device_feature`.
+    pub(crate) fn driver_feature(
+        &self,
+        flags: u32,
+        data: UserAddr,
+        len: usize,
+    ) -> Result<isize, Failure> {
         let feature = self.ops().device_feature.ok_or(ENOTTY)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. The driver
         // checks the user address.
-        value(unsafe { feature(self.as_raw(), flags, data.as_mut_ptr().cast(), len) } as isize)
+        let ret = unsafe { feature(self.as_raw(), flags, data.as_mut_ptr().cast(), len) };
+        // CAST: An `isize` has at least the bits of a `c_int` in a kernel.
+        Failure::check_value(ret as isize)
     }
 
     /// Returns whether the name of the device on the bus is `name`.

@@ -4,7 +4,8 @@
 //!
 //! A backend is another module, in C or Rust, that registers a table of operations with the core. A
 //! [`BackendState`] is the state that its `open` returned for a container. It holds a reference to
-//! the module. Backends lock their state themselves.
+//! the module. Backends lock their state themselves. What their operations return is passed on as
+//! it is ([`Failure`]).
 //!
 //! Corresponds to the calls through `struct vfio_iommu_driver` in `drivers/vfio/container.c`;
 //! contract section 4.8. C header: `bindings/iommu_driver.h`.
@@ -12,10 +13,7 @@
 use core::ptr;
 
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::from_err_ptr,
     prelude::*, //
 };
 
@@ -24,6 +22,7 @@ use crate::{
     kernel::{
         iommu_group::IommuGroup,
         module::ModuleRef,
+        returned::Failure,
         uaccess::UserAddr, //
     },
     uapi::ioctls,
@@ -107,8 +106,8 @@ impl PinnedDriver {
     /// # Errors
     ///
     /// - `EINVAL` if the backend has no `ioctl`.
-    /// - Any errno of the backend's `ioctl`.
-    pub(crate) fn check_extension(&self, arg: UserAddr) -> Result<isize> {
+    /// - Any failure of the backend's `ioctl`.
+    pub(crate) fn check_extension(&self, arg: UserAddr) -> Result<isize, Failure> {
         ioctl(
             self.driver,
             ptr::null_mut(),
@@ -139,15 +138,11 @@ fn ioctl(
     data: *mut kernel::ffi::c_void,
     cmd: u32,
     arg: UserAddr,
-) -> Result<isize> {
+) -> Result<isize, Failure> {
     let ioctl = driver.ops().ioctl.ok_or(EINVAL)?;
     // SAFETY: Both callers hold a reference to the backend's module, and pass null or the state
     // that its `open` returned. The backend checks the argument.
-    let ret = unsafe { ioctl(data, cmd, arg.get()) };
-    if ret < 0 {
-        return Err(Error::from_errno(i32::try_from(ret).unwrap_or(0)));
-    }
-    Ok(ret)
+    Failure::check_value(unsafe { ioctl(data, cmd, arg.get()) })
 }
 
 /// The state of a backend for one container. Dropping it releases the state, then the reference to
@@ -176,8 +171,8 @@ impl BackendState {
     /// # Errors
     ///
     /// - `EINVAL` if the backend has no `ioctl`.
-    /// - Any errno of the backend's `ioctl`.
-    pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize> {
+    /// - Any failure of the backend's `ioctl`.
+    pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         ioctl(self.driver.driver, self.data, cmd, arg)
     }
 
@@ -186,11 +181,11 @@ impl BackendState {
     /// # Errors
     ///
     /// - `EINVAL` if the backend has no `attach_group`.
-    /// - Any errno of the backend's `attach_group`.
-    pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result {
+    /// - Any failure of the backend's `attach_group`.
+    pub(crate) fn attach_group(&self, group: &IommuGroup, kind: GroupType) -> Result<(), Failure> {
         let attach = self.ops().attach_group.ok_or(EINVAL)?;
         // SAFETY: The state is valid by the type invariants, and `group` owns a reference.
-        to_result(unsafe { attach(self.data, group.as_ptr(), kind.into()) })
+        Failure::check(unsafe { attach(self.data, group.as_ptr(), kind.into()) })
     }
 
     /// Detaches a group; undoes [`BackendState::attach_group`]. Sleeps.
@@ -225,8 +220,12 @@ impl BackendState {
     /// # Errors
     ///
     /// - `ENOTTY` if the backend has no `pin_pages`.
-    /// - Any errno of the backend's `pin_pages`.
-    pub(crate) fn pin_pages(&self, group: &IommuGroup, request: &PinRequest) -> Result<i32> {
+    /// - Any failure of the backend's `pin_pages`.
+    pub(crate) fn pin_pages(
+        &self,
+        group: &IommuGroup,
+        request: &PinRequest,
+    ) -> Result<isize, Failure> {
         let pin = self.ops().pin_pages.ok_or(ENOTTY)?;
         // SAFETY: The state is valid by the type invariants, and `group` owns a reference. By the
         // type invariants of `PinRequest` the array has room for all pages, and the caller has
@@ -241,8 +240,8 @@ impl BackendState {
                 request.pages,
             )
         };
-        to_result(ret)?;
-        Ok(ret)
+        // CAST: An `isize` has at least the bits of a `c_int` in a kernel.
+        Failure::check_value(ret as isize)
     }
 
     /// Unpins `count` pages from IOVA `iova` on; undoes [`BackendState::pin_pages`]. Sleeps.
@@ -258,12 +257,12 @@ impl BackendState {
     /// # Errors
     ///
     /// - `ENOTTY` if the backend has no `dma_rw`.
-    /// - Any errno of the backend's `dma_rw`.
-    pub(crate) fn dma_rw(&self, copy: &DmaCopy) -> Result {
+    /// - Any failure of the backend's `dma_rw`.
+    pub(crate) fn dma_rw(&self, copy: &DmaCopy) -> Result<(), Failure> {
         let rw = self.ops().dma_rw.ok_or(ENOTTY)?;
         // SAFETY: The state is valid by the type invariants. By those of `DmaCopy` the buffer is
         // valid for `len` bytes, and the caller has checked that it is not null.
-        to_result(unsafe { rw(self.data, copy.iova, copy.data, copy.len, copy.write) })
+        Failure::check(unsafe { rw(self.data, copy.iova, copy.data, copy.len, copy.write) })
     }
 }
 

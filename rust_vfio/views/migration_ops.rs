@@ -5,7 +5,8 @@
 //!
 //! A driver that sets one of the tables has to set all functions of it. The tables and
 //! `migration_flags` are set before the device is registered and do not change. The core holds no
-//! lock during the calls; drivers serialise them themselves. All callbacks may sleep.
+//! lock during the calls; drivers serialise them themselves. All callbacks may sleep. What they
+//! return is passed on as it is ([`Failure`]).
 //!
 //! Contract sections 4.10 and 5.
 //!
@@ -15,10 +16,7 @@
 use core::ptr::NonNull;
 
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::from_err_ptr,
     fs::File,
     prelude::*,
     sync::aref::ARef, //
@@ -28,7 +26,8 @@ use crate::{
     bindings,
     kernel::{
         interval_tree::OwnedTree,
-        iova_bitmap::MappedBitmap, //
+        iova_bitmap::MappedBitmap,
+        returned::Failure, //
     },
     views::device::Device, //
 };
@@ -97,12 +96,12 @@ impl Device {
     /// # Errors
     ///
     /// - `ENOTTY` without a callback.
-    /// - Any errno of the driver's `migration_get_state`.
-    pub(crate) fn migration_state(&self) -> Result<u32> {
+    /// - Any failure of the driver's `migration_get_state`.
+    pub(crate) fn migration_state(&self) -> Result<u32, Failure> {
         let get = self.migration_ops()?.migration_get_state.ok_or(ENOTTY)?;
         let mut state = bindings::vfio_device_mig_state(0);
         // SAFETY: The device is valid, being a reference, and `state` is valid during the call.
-        to_result(unsafe { get(self.as_raw(), &mut state) })?;
+        Failure::check(unsafe { get(self.as_raw(), &mut state) })?;
         Ok(state.0)
     }
 
@@ -112,13 +111,13 @@ impl Device {
     /// # Errors
     ///
     /// - `ENOTTY` without a callback.
-    /// - Any errno of the driver's `migration_get_data_size`.
-    pub(crate) fn migration_data_size(&self) -> Result<usize> {
+    /// - Any failure of the driver's `migration_get_data_size`.
+    pub(crate) fn migration_data_size(&self) -> Result<usize, Failure> {
         let get = self.migration_ops()?.migration_get_data_size;
         let mut size = 0;
         // SAFETY: The device is valid, being a reference, and an open file calls this. `size` is
         // valid during the call.
-        to_result(unsafe { get.ok_or(ENOTTY)?(self.as_raw(), &mut size) })?;
+        Failure::check(unsafe { get.ok_or(ENOTTY)?(self.as_raw(), &mut size) })?;
         Ok(size)
     }
 
@@ -129,17 +128,17 @@ impl Device {
     /// # Errors
     ///
     /// - `ENOTTY` without a callback.
-    /// - Any errno of the driver's `log_start`.
+    /// - Any failure of the driver's `log_start`.
     pub(crate) fn start_log(
         &self,
         ranges: &mut OwnedTree,
         count: u32,
         page_size: &mut u64,
-    ) -> Result {
+    ) -> Result<(), Failure> {
         let start = self.log_ops()?.log_start.ok_or(ENOTTY)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. Tree and
         // page size are valid, and nobody else uses them, during the call.
-        to_result(unsafe { start(self.as_raw(), ranges.as_raw(), count, page_size) })
+        Failure::check(unsafe { start(self.as_raw(), ranges.as_raw(), count, page_size) })
     }
 
     /// Calls `log_stop`: stops to log DMA.
@@ -147,11 +146,11 @@ impl Device {
     /// # Errors
     ///
     /// - `ENOTTY` without a callback.
-    /// - Any errno of the driver's `log_stop`.
-    pub(crate) fn stop_log(&self) -> Result {
+    /// - Any failure of the driver's `log_stop`.
+    pub(crate) fn stop_log(&self) -> Result<(), Failure> {
         let stop = self.log_ops()?.log_stop.ok_or(ENOTTY)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this.
-        to_result(unsafe { stop(self.as_raw()) })
+        Failure::check(unsafe { stop(self.as_raw()) })
     }
 
     /// Calls `log_read_and_clear`: sets the bits of the pages in the `length` bytes from IOVA
@@ -160,11 +159,16 @@ impl Device {
     /// # Errors
     ///
     /// - `ENOTTY` without a callback.
-    /// - Any errno of the driver's `log_read_and_clear`.
-    pub(crate) fn report_log(&self, iova: usize, length: usize, bitmap: &MappedBitmap) -> Result {
+    /// - Any failure of the driver's `log_read_and_clear`.
+    pub(crate) fn report_log(
+        &self,
+        iova: usize,
+        length: usize,
+        bitmap: &MappedBitmap,
+    ) -> Result<(), Failure> {
         let report = self.log_ops()?.log_read_and_clear.ok_or(ENOTTY)?;
         // SAFETY: The device is valid, being a reference, and an open file calls this. Bits can be
         // set in a `MappedBitmap` as long as it exists.
-        to_result(unsafe { report(self.as_raw(), iova, length, bitmap.as_raw()) })
+        Failure::check(unsafe { report(self.as_raw(), iova, length, bitmap.as_raw()) })
     }
 }

@@ -9,7 +9,6 @@
 
 #[cfg(CONFIG_IOMMUFD)]
 use kernel::{
-    error::to_result,
     page::PAGE_SIZE,
     prelude::*, //
 };
@@ -17,7 +16,10 @@ use kernel::{
 use crate::bindings;
 #[cfg(CONFIG_IOMMUFD)]
 use crate::{
-    kernel::iommufd::IommufdAccess,
+    kernel::{
+        iommufd::IommufdAccess,
+        returned::Failure, //
+    },
     views::device::Device, //
 };
 
@@ -161,7 +163,7 @@ impl IommufdAccess {
     /// - `EPERM` if the mapping does not permit the access.
     /// - Any other errno with which iommufd fails to pin memory.
     #[doc(alias = "iommufd_access_pin_pages")]
-    pub(crate) fn pin_pages(&self, request: &PinRequest) -> Result<i32> {
+    pub(crate) fn pin_pages(&self, request: &PinRequest) -> Result<isize, Failure> {
         let (iova, len) = pages(request.iova, request.count)?;
         // Without the flag, pages may be read-only.
         const WRITE: i32 = bindings::IOMMU_WRITE as i32;
@@ -172,10 +174,11 @@ impl IommufdAccess {
         // SAFETY: The access is valid, being a reference. By the type invariants of `PinRequest`
         // the array has room for each page of the range, and the caller has checked that it is not
         // null.
-        to_result(unsafe {
+        Failure::check(unsafe {
             bindings::iommufd_access_pin_pages(self.as_raw(), iova, len, request.pages, flags)
         })?;
-        Ok(request.count)
+        // CAST: An `isize` has at least the bits of an `i32` in a kernel.
+        Ok(request.count as isize)
     }
 
     /// Unpins `count` pages, of which the first one contains IOVA `iova`; undoes
@@ -205,7 +208,7 @@ impl IommufdAccess {
     /// - `EPERM` if the mapping does not permit the access.
     /// - `EFAULT`, or any other errno with which iommufd fails to access memory.
     #[doc(alias = "iommufd_access_rw")]
-    pub(crate) fn rw(&self, copy: &DmaCopy) -> Result {
+    pub(crate) fn rw(&self, copy: &DmaCopy) -> Result<(), Failure> {
         let iova = usize::try_from(copy.iova).map_err(|_| EINVAL)?;
         let mut flags = 0;
         if copy.write {
@@ -218,7 +221,7 @@ impl IommufdAccess {
         }
         // SAFETY: The access is valid, being a reference. By the type invariants of `DmaCopy` the
         // buffer is valid for `len` bytes, and the caller has checked that it is not null.
-        to_result(unsafe {
+        Failure::check(unsafe {
             bindings::iommufd_access_rw(self.as_raw(), iova, copy.data, copy.len, flags)
         })
     }

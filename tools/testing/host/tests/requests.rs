@@ -13,8 +13,8 @@ use vfio_logic_tests::logic::{
     irqs::IrqHeader,
     logging::{
         check_report,
-        check_start,
-        Error, //
+        Error,
+        StartCheck, //
     }, //
 };
 
@@ -95,23 +95,20 @@ proptest! {
 
     #[test]
     fn logged_ranges(iova in address(), length in address(), shift in 0_u32..14) {
-        let page = check_start(1, 256, 1 << shift).unwrap();
+        let mut check = StartCheck::new(1, 256, 1 << shift).unwrap();
         let end = u128::from(iova) + u128::from(length);
         let pages = 1_u64 << shift;
         let expected = if iova % pages != 0 || length % pages != 0 {
             Err(Error::Invalid)
         } else if end > u128::from(u64::MAX) {
             Err(Error::Overflow)
-        } else if length == 0 {
-            Err(Error::Invalid)
         } else {
-            Ok((iova as usize, (end - 1) as usize))
+            Ok((iova as usize, (end as usize).wrapping_sub(1), length as usize))
         };
-        let range = page.check_range(iova, length);
-        prop_assert_eq!(range.map(|range| (range.first, range.last)), expected);
-        if let Ok(range) = range {
-            prop_assert_eq!(range.length() as u64, length);
-        }
+        let range = check.range(iova, length);
+        prop_assert_eq!(range.map(|r| (r.first, r.last(), r.length)), expected);
+        let refused = expected.is_ok() && length == 0;
+        prop_assert_eq!(check.finish().is_err(), refused);
     }
 
     #[test]
@@ -121,12 +118,10 @@ proptest! {
             Err(Error::Invalid)
         } else if end > u128::from(u64::MAX) {
             Err(Error::Overflow)
-        } else if length == 0 {
-            Err(Error::Invalid)
         } else {
-            Ok(iova as usize)
+            Ok((iova as usize, length as usize))
         };
         let range = check_report(iova, length, u64::from(page_size));
-        prop_assert_eq!(range.map(|range| range.first), expected);
+        prop_assert_eq!(range.map(|range| (range.first, range.length)), expected);
     }
 }

@@ -99,6 +99,37 @@ unsafe fn ioctl(fd: impl AsFd, request: u32, arg: usize) -> Result<u32> {
     u32::try_from(result).map_err(|_| last_error())
 }
 
+/// The answer of a system call as the kernel gave it: a driver may answer with
+/// numbers that stand neither for success nor for an errno.
+fn as_it_is(answer: libc::c_long) -> i64 {
+    match answer {
+        // The C library has put a number from -4095 to -1 into `errno`.
+        -1 => -i64::from(last_error().raw_os_error()),
+        answer => answer,
+    }
+}
+
+/// A system call on a file, with its answer as it is.
+///
+/// # Safety
+///
+/// The kernel may use the arguments as the system call says.
+unsafe fn system_call(number: libc::c_long, fd: &impl AsFd, args: [usize; 3]) -> i64 {
+    let [a, b, c] = args;
+    // SAFETY: The descriptor is open; the caller answers for the rest.
+    as_it_is(unsafe { libc::syscall(number, fd.as_fd().as_raw_fd(), a, b, c) })
+}
+
+/// Maps the first page of a file where the kernel likes, and returns the answer
+/// of the kernel as it is. A mapping, if there is one, stays until the process
+/// ends.
+pub fn map_raw(fd: impl AsFd) -> i64 {
+    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: The kernel chooses an address where nothing is.
+    as_it_is(unsafe { libc::syscall(libc::SYS_mmap, 0usize, PAGE, prot, flags, fd, 0usize) })
+}
+
 /// The error of the system call that just failed in this thread.
 pub(crate) fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
@@ -187,6 +218,26 @@ impl Arg {
         // SAFETY: The address belongs to memory that no reference points into,
         // and what lies behind it cannot be written.
         unsafe { ioctl(fd, request, self.address()) }
+    }
+
+    /// Does the request, and returns the answer of the kernel as it is.
+    pub fn send_raw(&self, fd: impl AsFd, request: u32) -> i64 {
+        // SAFETY: As in `send`.
+        unsafe { system_call(libc::SYS_ioctl, &fd, [request as usize, self.address(), 0]) }
+    }
+
+    /// Reads from the beginning of a file, and returns the answer of the kernel
+    /// as it is.
+    pub fn read_raw(&self, fd: impl AsFd) -> i64 {
+        // SAFETY: No reference points into the memory, which has this length.
+        unsafe { system_call(libc::SYS_pread64, &fd, [self.address(), self.len, 0]) }
+    }
+
+    /// Writes to the beginning of a file, and returns the answer of the kernel
+    /// as it is.
+    pub fn write_raw(&self, fd: impl AsFd) -> i64 {
+        // SAFETY: The memory has this length.
+        unsafe { system_call(libc::SYS_pwrite64, &fd, [self.address(), self.len, 0]) }
     }
 
     /// Where it is.

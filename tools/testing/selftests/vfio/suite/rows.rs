@@ -18,6 +18,7 @@ mod fixture_helpers;
 mod fixture_life;
 mod fixture_logging;
 mod fixture_ops;
+mod fixture_returns;
 mod fixture_states;
 mod fixture_unregister;
 mod fixture_virqfd;
@@ -107,6 +108,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, fixture_life::ROWS),
     (One, fixture_unregister::ROWS),
     (One, fixture_ops::ROWS),
+    (One, fixture_returns::ROWS),
     (One, fixture_helpers::ROWS),
     (One, fixture_virqfd::ROWS),
     (One, fixture_features::ROWS),

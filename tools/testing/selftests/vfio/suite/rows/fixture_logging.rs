@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! DMA logging: rows F094-F096, R-34, R-49.
+//! DMA logging: rows F094-F096, F153, R-34, R-49.
 
 use rustix::io::{Errno, Result};
 use vfio_selftests::{
@@ -20,6 +20,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F094_logging_start_validation,
     F095_logging_start_copy_back_fault,
     F096_logging_stop_and_report,
+    F153_logging_order_of_errors,
     R34_logging_range_overflow,
     R49_logging_zero_length_or_page_size.holds(Holds::OnlyRustCore),
 ];
@@ -298,6 +299,82 @@ fn F096_logging_stop_and_report() -> TestResult {
     let wrong_way = STOP ^ uapi::DEVICE_FEATURE_SET ^ uapi::DEVICE_FEATURE_GET;
     assert_eq!(send(&session, wrong_way, 8, &[]).0, Err(Errno::INVAL));
     assert_eq!(device.count(Kind::LogStop)?, 2);
+    Ok(())
+}
+
+/// A request to log `count` ranges, of which these are in front of memory that
+/// cannot be read.
+fn start_some(session: &Session, page_size: u64, count: u32, ranges: &[Range]) -> Result<u32> {
+    let bytes: Vec<u8> = ranges
+        .iter()
+        .flat_map(|range| bytes_of(range).to_vec())
+        .collect();
+    let array = Arg::from_bytes(&bytes);
+    let control = Control {
+        page_size,
+        num_ranges: count,
+        reserved: 0,
+        // Of no range there is nothing but the page that cannot be read.
+        ranges: match ranges {
+            [] => BAD_ADDRESS as u64,
+            _ => array.address() as u64,
+        },
+    };
+    send(session, START, 32, bytes_of(&control)).0
+}
+
+fn F153_logging_order_of_errors() -> TestResult {
+    let fixture = Fixture::open()?;
+    let device = logging(&fixture).create()?;
+    let session = open(&device)?;
+    let fails = |page_size, count, ranges: &[Range], errno| {
+        let result = start_some(&session, page_size, count, ranges);
+        let case = format!("page size {page_size}, {count} ranges: {ranges:x?}");
+        assert_eq!(result, Err(errno), "{case}");
+    };
+    // Above the last page but one; neither number has the bit 0x1000.
+    let wraps = range(u64::MAX - 0x1fff, 0x4000);
+    for page_size in [0, 3, 4095, 4097, u64::MAX] {
+        fails(page_size, 1, &[], Errno::FAULT);
+        // 0 is a multiple of everything.
+        fails(page_size, 2, &[range(0, 0)], Errno::FAULT);
+    }
+    fails(4097, 1, &[wraps], Errno::OVERFLOW);
+    fails(4097, 2, &[range(0x4000, 0x2000), wraps], Errno::OVERFLOW);
+    fails(4097, 2, &[range(0x4000, 0x2000)], Errno::FAULT);
+    // The bit 0x1000 counts as misaligned, in the order of the ranges.
+    fails(4097, 2, &[range(0x1000, 0x2000), wraps], Errno::INVAL);
+    fails(4097, 2, &[range(0x2000, 0x1000)], Errno::INVAL);
+    fails(0, 2, &[range(0x1000, 0)], Errno::INVAL);
+    // Overlaps come before what is behind them, ...
+    let twice = [range(0x4000, 0x2000); 2];
+    fails(4097, 3, &twice, Errno::INVAL);
+    // ... also those with an empty range: this one is everywhere, ...
+    fails(4096, 3, &[range(0, 0), range(0x4000, 0x1000)], Errno::INVAL);
+    fails(4096, 2, &[range(0, 0)], Errno::FAULT);
+    // ... and this one nowhere.
+    let nowhere = [range(0x1000, 0), range(0x4000, 0x1000)];
+    fails(4096, 3, &nowhere, Errno::FAULT);
+    fails(4096, 2, &[range(0x1000, 0), wraps], Errno::OVERFLOW);
+    fails(4096, 2, &[range(0x1000, 0), range(1, 0x1000)], Errno::INVAL);
+    // The number of ranges is looked at first.
+    fails(4097, 0, &[], Errno::INVAL);
+    fails(4097, 257, &[], Errno::TOOBIG);
+    assert_eq!(device.count(Kind::LogStart)?, 0);
+
+    // Reports: the page size, then the end; the bitmap is the driver's.
+    let report = |iova, length, page_size| {
+        let report = Report {
+            iova,
+            length,
+            page_size,
+            bitmap: BAD_ADDRESS as u64,
+        };
+        send(&session, REPORT, 40, bytes_of(&report)).0
+    };
+    assert_eq!(report(u64::MAX, 1, 4097), Err(Errno::INVAL));
+    assert_eq!(report(u64::MAX, 1, 4096), Err(Errno::OVERFLOW));
+    assert_eq!(report(0, 4096, 4096), Ok(0));
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How unregistration waits for users: rows F064-F067, R-28, and parts of
-//! contract section 1.7.
+//! How unregistration waits for users, and what is left of a device then: rows
+//! F064-F067, F152, R-28, R-66, and parts of contract section 1.7.
 
 use std::{
+    os::fd::{AsFd, AsRawFd},
     thread,
     time::{Duration, Instant},
 };
@@ -20,8 +21,8 @@ use vfio_selftests::{
 };
 
 use crate::{
-    fixture::{abi, Event, Fixture, Kind, Life, Op},
-    harness::{rows, Row, TestResult},
+    fixture::{abi, Device, Event, Fixture, Kind, Life, Op},
+    harness::{rows, Holds, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -29,7 +30,9 @@ pub(crate) const ROWS: &[Row] = rows![
     F065_unregister_busy_cadence,
     F066_unregister_signal,
     F067_registration_get_put,
+    F152_file_has_an_unregistered_device,
     R28_killed_while_unregistering,
+    R66_group_in_the_place_of_another.holds(Holds::OnlyRustCore),
 ];
 
 /// What counts as at once, on a slow machine.
@@ -220,6 +223,48 @@ fn F067_registration_get_put() -> TestResult {
     Ok(())
 }
 
+/// Whether the core takes a file for that of a device's group.
+fn has(file: impl AsFd, device: &Device<'_>) -> rustix::io::Result<bool> {
+    let bits = device.call(Op::File, &[file.as_fd().as_raw_fd() as u64])?;
+    Ok(bits & abi::FILE_HAS_DEV != 0)
+}
+
+fn F152_file_has_an_unregistered_device() -> TestResult {
+    let fixture = Fixture::open()?;
+    let device = fixture.build().flags(abi::NO_REGISTER).create()?;
+    let other = fixture.device()?;
+    let others = other.open_group()?;
+    assert!(!has(&others, &device)?, "it is in no group");
+    device.call(Op::Register, &[])?;
+    let group = device.open_group()?;
+    assert!(has(&group, &device)? && !has(&others, &device)?);
+    // Its group has no device any more. A driver still has this one, and may
+    // ask, as vfio-pci does before it resets all devices of a set.
+    device.call(Op::Unregister, &[])?;
+    assert_eq!(group.status(), Err(Errno::NODEV));
+    assert!(device.is(Life::Unregistered)?);
+    assert!(has(&group, &device)? && !has(&others, &device)?);
+    assert!(!has(&group, &other)? && has(&others, &other)?);
+    Ok(())
+}
+
+fn R66_group_in_the_place_of_another() -> TestResult {
+    let fixture = Fixture::open()?;
+    // All devices are there before, so that little but groups is allocated then.
+    let new = || fixture.build().flags(abi::NO_REGISTER).create();
+    let device = new()?;
+    let others = (0..20).map(|_| new()).collect::<anyhow::Result<Vec<_>>>()?;
+    // Its group is gone with it, and new groups may get the memory.
+    device.call(Op::Register, &[])?;
+    device.call(Op::Unregister, &[])?;
+    for other in &others {
+        other.call(Op::Register, &[])?;
+        let group = other.open_group()?;
+        assert!(has(&group, other)? && !has(&group, &device)?);
+    }
+    Ok(())
+}
+
 fn R28_killed_while_unregistering() -> TestResult {
     let fixture = Fixture::open()?;
     let device = fixture.device()?;
@@ -251,7 +296,6 @@ fn R28_killed_while_unregistering() -> TestResult {
 /// Closes this process's copies of the files of a session, which it shares
 /// with its parent.
 fn close_inherited(session: &vfio_selftests::target::Session) {
-    use std::os::fd::{AsFd, AsRawFd};
     let files = [
         session.device.as_fd(),
         session.group.as_fd(),

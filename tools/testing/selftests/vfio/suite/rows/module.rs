@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The modules themselves: what is in their files, their parameters, what they
 //! show in sysfs and debugfs, and unloading them. Rows F002, F081, F146, F147,
-//! F150 and section 8.
+//! F150, F154 and section 8.
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path};
 
@@ -21,6 +21,8 @@ use vfio_selftests::{
 use crate::{
     bench,
     check::fails,
+    emulated::{By, READ},
+    fixture::{self, abi::Range, must_warn, Fixture, Op},
     harness::{rows, Row, TestResult},
 };
 
@@ -31,6 +33,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F147_parameters,
     F147_sampling,
     S085_classes,
+    F154_each_function_warns.limit(120),
     F150_unload_and_load.limit(120),
 ];
 
@@ -310,6 +313,20 @@ const STACK: [&str; 6] = [
     "mtty",
 ];
 
+/// Unloads all that needs the core.
+fn unload_drivers() -> anyhow::Result<()> {
+    let fixture = fixture::MODULE;
+    if module::is_loaded(fixture) {
+        module::unload(fixture).context(fixture)?;
+    }
+    for name in STACK[1..].iter().rev().map(|name| name.replace('-', "_")) {
+        if module::is_loaded(&name) {
+            module::unload(&name).with_context(|| format!("unload {name}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Loads again what is not loaded, also if the test fails.
 struct Reload;
 
@@ -333,6 +350,48 @@ impl Drop for Reload {
     }
 }
 
+fn F154_each_function_warns() -> TestResult {
+    const IOVA: u64 = 0x10_0000;
+    // Some of the warnings come once in the life of the module.
+    let reload = Reload;
+    unload_drivers()?;
+    module::unload(CORE)?;
+    reload.now()?;
+    let fixture = Fixture::open()?;
+    let target = fixture.device()?;
+    // Nobody has opened the device. These two warn each time, ...
+    for _ in 0..2 {
+        let (result, _) = must_warn(|| target.pin_raw(IOVA, 1, READ))?;
+        fails(result, Errno::INVAL);
+        must_warn(|| target.unpin_raw(IOVA, 1))??;
+    }
+    // ... and this one, whatever the others did, for the first time.
+    let read = || target.dma_read(IOVA, 1, By::Caller);
+    fails(must_warn(read)?, Errno::INVAL);
+    // A warning here, and below without `must_warn`, would fail the whole run.
+    fails(read(), Errno::INVAL);
+
+    // The driver's count of files is too low by 1 while one is closed.
+    let session = target.open(uapi::TYPE1v2_IOMMU)?;
+    let close = || -> anyhow::Result<()> {
+        let second = session.group.device(target.name())?;
+        target.call(Op::SetOpenCount, &[0])?;
+        drop(second);
+        target.call(Op::SetOpenCount, &[1])?;
+        Ok(())
+    };
+    must_warn(close)??;
+    close()?;
+
+    // Ranges to be merged into one, but there is none; more merges than ranges.
+    let one = [Range { first: 1, last: 2 }];
+    assert_eq!(must_warn(|| fixture.combine(&[], 1))??, []);
+    assert_eq!(must_warn(|| fixture.combine(&one, 0))??, one);
+    assert_eq!(fixture.combine(&[], 1)?, []);
+    assert_eq!(fixture.combine(&one, 0)?, one);
+    Ok(())
+}
+
 fn F150_unload_and_load() -> TestResult {
     let reload = Reload;
     let edu = bench::bound_edu()?;
@@ -353,16 +412,8 @@ fn F150_unload_and_load() -> TestResult {
     drop((device, group, edu));
     module::unload(TYPE1)?;
 
-    // All that needs the core; the core itself stays for an open file.
-    let fixture = "vfio_fixture";
-    if module::is_loaded(fixture) {
-        module::unload(fixture).context(fixture)?;
-    }
-    for name in STACK[1..].iter().rev().map(|name| name.replace('-', "_")) {
-        if module::is_loaded(&name) {
-            module::unload(&name).with_context(|| format!("unload {name}"))?;
-        }
-    }
+    // The core itself stays for an open file.
+    unload_drivers()?;
     fails(module::unload(CORE), Errno::AGAIN);
     assert_eq!(container.api_version()?, 0);
     drop(container);

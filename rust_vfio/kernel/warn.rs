@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Warnings that come once for each place in the code.
+//!
+//! In the kernel crate: `kernel::bug` has `warn_on!`, and would get this macro beside it.
+//!
+//! C header: `include/asm-generic/bug.h`.
+
+/// Evaluates the condition and returns it. Warns if it is true, but only the first time that it is
+/// true in this place.
+///
+/// A function of several callers shares its place among them, so the macro belongs into the callers
+/// if each of them is to warn.
+macro_rules! warn_on_once {
+    ($cond:expr) => {{
+        static WARNED: ::kernel::sync::atomic::AtomicFlag =
+            ::kernel::sync::atomic::AtomicFlag::new(false);
+        let cond: bool = $cond;
+        ::kernel::warn_on!(cond && !WARNED.xchg(true, ::kernel::sync::atomic::Relaxed));
+        cond
+    }};
+}
+
+pub(crate) use warn_on_once;
