@@ -9,8 +9,8 @@
 //! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
 //! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves,
 //! [`passing`] hands open files to another process, [`kvm`] makes a virtual
-//! machine that a device can belong to, and [`compat`] speaks as a 32-bit
-//! program.
+//! machine that a device can belong to, [`compat`] speaks as a 32-bit program,
+//! and [`aio`] and [`uring`] do input and output in the background.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -23,6 +23,7 @@
 //! Programs should map only [`memory::Memory`]: it lends no references to its
 //! content, only copies, so that no assumption of the compiler can break.
 
+pub mod aio;
 pub mod caps;
 pub mod compat;
 pub mod container;
@@ -35,6 +36,7 @@ pub mod kmsg;
 pub mod kvm;
 pub mod mdev;
 pub mod memory;
+pub mod migration;
 pub mod module;
 pub mod node;
 pub mod passing;
@@ -43,6 +45,7 @@ pub mod process;
 pub mod request;
 pub mod sysfs;
 pub mod target;
+pub mod uring;
 
 pub use vfio_uapi as uapi;
 
