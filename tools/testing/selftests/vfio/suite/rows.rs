@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, by subject. A new file of tests is named here twice.
 
+mod asked_back;
 mod cdev;
 mod cdev_attach;
 mod compat;
@@ -23,8 +24,10 @@ mod fixture_virqfd;
 mod group;
 mod info;
 mod iommufd;
+mod kept;
 mod load;
 mod map;
+mod migration;
 mod mmio;
 mod module;
 mod node_bugs;
@@ -35,9 +38,11 @@ mod pci;
 mod pin_accounts;
 mod pinning;
 mod samples;
+mod siblings;
 mod teardown;
 mod unmap;
 mod vaddr;
+mod waiting;
 
 use crate::harness::Row;
 
@@ -65,6 +70,11 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, noiommu::ROWS),
     (One, node_bugs::ROWS),
     (One, passing::ROWS),
+    (One, kept::ROWS),
+    (One, asked_back::ROWS),
+    (One, siblings::ROWS),
+    (One, waiting::ROWS),
+    (One, migration::ROWS),
     (Both, map::ROWS),
     (Both, unmap::ROWS),
     (Both, info::ROWS),
