@@ -15,6 +15,7 @@ mod fault_injection;
 mod fixture_faults;
 mod fixture_features;
 mod fixture_helpers;
+mod fixture_iommu;
 mod fixture_life;
 mod fixture_logging;
 mod fixture_ops;
@@ -26,6 +27,7 @@ mod info;
 mod iommufd;
 mod kept;
 mod load;
+mod machine;
 mod map;
 mod migration;
 mod mmio;
@@ -74,6 +76,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, asked_back::ROWS),
     (One, siblings::ROWS),
     (One, waiting::ROWS),
+    (One, machine::ROWS),
     (One, migration::ROWS),
     (Both, map::ROWS),
     (Both, unmap::ROWS),
@@ -100,6 +103,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, fixture_features::ROWS),
     (One, fixture_states::ROWS),
     (One, fixture_logging::ROWS),
+    (Both, fixture_iommu::ROWS),
     (One, fixture_faults::ROWS),
     (One, fault_injection::ROWS),
     // Last, because it takes everything down.
