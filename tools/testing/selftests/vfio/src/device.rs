@@ -213,6 +213,11 @@ impl Event {
         Ok(Self { fd })
     }
 
+    /// Signals it.
+    pub fn signal(&self) -> Result<()> {
+        rustix::io::write(&self.fd, &1_u64.to_ne_bytes()).map(drop)
+    }
+
     /// Waits for signals and takes them: how many there were, 0 at the end of
     /// the time.
     pub fn wait(&self, seconds: i64) -> Result<u64> {

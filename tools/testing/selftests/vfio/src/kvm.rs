@@ -17,6 +17,7 @@ use rustix::{
 use crate::{
     module,
     request::{self, Plain},
+    sysfs,
 };
 
 const PATH: &str = "/dev/kvm";
@@ -54,6 +55,14 @@ unsafe impl Plain for CreateDevice {}
 // SAFETY: As above.
 unsafe impl Plain for DeviceAttr {}
 
+/// How many virtual machines there are, also those that have no file any more.
+/// Each has a directory in debugfs, named after the process and the descriptor
+/// that it was made with: two that had the same show as one.
+pub fn machines() -> usize {
+    let entries = sysfs::list("/sys/kernel/debug/kvm");
+    entries.iter().filter(|entry| entry.is_dir()).count()
+}
+
 /// KVM, loaded as long as this is there.
 #[derive(Debug)]
 pub struct Kvm {
@@ -81,7 +90,7 @@ impl Kvm {
         request::with_struct(&vm, CREATE_DEVICE, &mut create)?;
         Ok(Machine {
             link: owned(create.fd),
-            _vm: vm,
+            vm,
         })
     }
 }
@@ -97,7 +106,7 @@ fn owned(fd: u32) -> OwnedFd {
 #[derive(Debug)]
 pub struct Machine {
     link: OwnedFd,
-    _vm: OwnedFd,
+    vm: OwnedFd,
 }
 
 impl Machine {
@@ -110,6 +119,13 @@ impl Machine {
     /// Lets it forget the file.
     pub fn remove(&self, file: impl AsFd) -> Result<()> {
         self.set(FILE_DEL, file)
+    }
+
+    /// Its two files, each of which keeps it: that of the machine itself, and
+    /// the one by which it is told of files. Closing the latter makes it forget
+    /// them.
+    pub fn into_files(self) -> [OwnedFd; 2] {
+        [self.vm, self.link]
     }
 
     fn set(&self, attr: u64, file: impl AsFd) -> Result<()> {

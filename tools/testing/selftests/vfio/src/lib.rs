@@ -9,9 +9,10 @@
 //! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
 //! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves,
 //! [`passing`] hands open files to another process, [`kvm`] makes a virtual
-//! machine that a device can belong to, and [`compat`] speaks as a 32-bit
-//! program. [`userfault`] is about memory that a program provides page by page,
-//! [`fuse`] about files that it serves, and [`cgroup`] about limits.
+//! machine that a device can belong to, [`compat`] speaks as a 32-bit program,
+//! and [`aio`] and [`uring`] do input and output in the background.
+//! [`userfault`] is about memory that a program provides page by page, [`fuse`]
+//! about files that it serves, and [`cgroup`] about limits.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -24,6 +25,7 @@
 //! Programs should map only [`memory::Memory`]: it lends no references to its
 //! content, only copies, so that no assumption of the compiler can break.
 
+pub mod aio;
 pub mod caps;
 pub mod cgroup;
 pub mod compat;
@@ -38,6 +40,7 @@ pub mod kmsg;
 pub mod kvm;
 pub mod mdev;
 pub mod memory;
+pub mod migration;
 pub mod module;
 pub mod node;
 pub mod passing;
@@ -46,6 +49,7 @@ pub mod process;
 pub mod request;
 pub mod sysfs;
 pub mod target;
+pub mod uring;
 pub mod userfault;
 
 pub use vfio_uapi as uapi;

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Handing open files to another process, over a socket between the two.
+//! Handing open files to another process, over a socket between the two, and
+//! taking them from a process that need not know of it.
 
 use std::{
     io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use anyhow::{ensure, Context, Result};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+use rustix::{
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    },
+    process::{Pid, PidfdFlags, PidfdGetfdFlags},
 };
 
 /// How many files go into one message.
@@ -75,6 +79,15 @@ pub fn receive<const N: usize>(socket: impl AsFd) -> Result<[OwnedFd; N]> {
         .with_context(|| format!("{count} files came, not {N}"))
 }
 
+/// Takes the file that has this number in another process, which keeps it too.
+/// Needs the right to trace that process.
+pub fn take(owner: Pid, number: RawFd) -> Result<OwnedFd> {
+    let owner =
+        rustix::process::pidfd_open(owner, PidfdFlags::empty()).context("name a process")?;
+    rustix::process::pidfd_getfd(owner, number, PidfdGetfdFlags::empty())
+        .with_context(|| format!("take file {number} of another process"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -92,6 +105,16 @@ mod tests {
         assert_eq!((&null).read(&mut bytes).unwrap(), 0);
         assert_eq!((&zero).read(&mut bytes).unwrap(), 4);
         assert_eq!(bytes, [0; 4]);
+    }
+
+    #[test]
+    fn a_file_is_taken() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&null);
+        let own = take(rustix::process::getpid(), number).unwrap();
+        let mut file = std::fs::File::from(own);
+        assert_eq!(file.read(&mut [1; 4]).unwrap(), 0);
+        assert!(take(rustix::process::getpid(), 99_999).is_err());
     }
 
     #[test]

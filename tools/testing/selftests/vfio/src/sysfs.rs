@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 
 /// Opens a file to read.
 pub fn open(path: impl AsRef<Path>) -> Result<File> {
@@ -42,6 +43,12 @@ pub fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
         .with_context(|| format!("write {text:?} to {}", path.display()))
 }
 
+/// The number of the error that reading or writing a file ended with. `None` if
+/// it was something else that failed.
+pub fn errno(error: &anyhow::Error) -> Option<Errno> {
+    Errno::from_io_error(error.downcast_ref::<std::io::Error>()?)
+}
+
 /// The last part of where a link leads, `None` if there is no link.
 pub fn link_name(path: impl AsRef<Path>) -> Option<String> {
     let target = fs::read_link(path).ok()?;
@@ -63,4 +70,16 @@ pub fn name(path: &Path) -> &str {
     path.file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_keep_their_numbers() {
+        let error = write("/proc/none", "1").expect_err("there is no such file");
+        assert_eq!(errno(&error.context("more words")), Some(Errno::NOENT));
+        assert_eq!(errno(&anyhow::anyhow!("just words")), None);
+    }
 }

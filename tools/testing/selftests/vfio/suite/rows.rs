@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! All tests, by subject. A new file of tests is named here twice.
 
+mod asked_back;
 mod bystanders;
 mod cdev;
 mod cdev_attach;
@@ -15,6 +16,7 @@ mod fault_injection;
 mod fixture_faults;
 mod fixture_features;
 mod fixture_helpers;
+mod fixture_iommu;
 mod fixture_life;
 mod fixture_logging;
 mod fixture_ops;
@@ -25,7 +27,9 @@ mod fixture_virqfd;
 mod group;
 mod info;
 mod iommufd;
+mod kept;
 mod load;
+mod machine;
 mod map;
 mod map_cgroup;
 mod map_changes;
@@ -37,6 +41,7 @@ mod map_poison;
 mod map_protection;
 mod map_special;
 mod map_userfault;
+mod migration;
 mod mmio;
 mod module;
 mod node_bugs;
@@ -47,9 +52,11 @@ mod pci;
 mod pin_accounts;
 mod pinning;
 mod samples;
+mod siblings;
 mod teardown;
 mod unmap;
 mod vaddr;
+mod waiting;
 
 use crate::harness::Row;
 
@@ -77,6 +84,12 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, noiommu::ROWS),
     (One, node_bugs::ROWS),
     (One, passing::ROWS),
+    (One, kept::ROWS),
+    (One, asked_back::ROWS),
+    (One, siblings::ROWS),
+    (One, waiting::ROWS),
+    (One, machine::ROWS),
+    (One, migration::ROWS),
     (Both, map::ROWS),
     (One, map_frames::ROWS),
     (One, map_protection::ROWS),
@@ -114,6 +127,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, fixture_features::ROWS),
     (One, fixture_states::ROWS),
     (One, fixture_logging::ROWS),
+    (Both, fixture_iommu::ROWS),
     (One, fixture_faults::ROWS),
     (One, fault_injection::ROWS),
     // Last, because it takes everything down.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Drivers are told that memory goes away: rows F129-F131 and.
+//! Drivers are told that memory goes away: rows F129-F131, R-23, and R-42 to
+//!
 //!
 //! The C backend takes two locks in both orders when it tells drivers, so two
 //! threads that unmap pinned memory at the same time can stop it for ever.
@@ -41,6 +42,7 @@ pub(crate) const ROWS: &[Row] = rows![
         .limit(120)
         .holds(Holds::OnlyRustType1),
     F131_stubborn_driver.holds(Holds::OnlyRustType1),
+    R23_told_while_opening_and_closing,
     R42_open_while_unmapping
         .limit(120)
         .holds(Holds::OnlyRustType1),
@@ -459,6 +461,96 @@ fn R42_open_while_unmapping() -> TestResult {
 
 fn R43_two_unmap_the_same() -> TestResult {
     unmap_in_threads(true, true)
+}
+
+/// Waits until something happened to a device, and adds all that did to a list.
+/// It does not ask for the device's state, which waits for its driver to open
+/// or close it.
+fn wait_event(target: &Device<'_>, kind: Kind, events: &mut Vec<u32>) -> TestResult {
+    wait_for(&format!("{kind:?}"), || {
+        let new = target.events().unwrap_or_default();
+        events.extend(new.iter().map(|event| event.kind));
+        events.contains(&(kind as u32))
+    })
+}
+
+/// Of what happened to a device, what is about being open and being told.
+fn story(events: &[u32]) -> Vec<Kind> {
+    let told = [
+        Kind::Open,
+        Kind::Opened,
+        Kind::Close,
+        Kind::Closed,
+        Kind::DmaUnmap,
+    ];
+    let find = |number: &u32| told.into_iter().find(|kind| *kind as u32 == *number);
+    events.iter().filter_map(find).collect()
+}
+
+/// A driver may have pins from the moment on at which it begins to open its
+/// device, until it has closed it, so it is told all that time.
+fn R23_told_while_opening_and_closing() -> TestResult {
+    let fixture = Fixture::open()?;
+    let pinner = fixture.device()?;
+    let target = fixture
+        .build()
+        .knob(Knob::OpenDelayMs, 1500)
+        .knob(Knob::CloseDelayMs, 1500)
+        .create()?;
+    let container = Container::open()?;
+    let groups = [pinner.join(&container)?, target.join(&container)?];
+    container.set_iommu(uapi::TYPE1v2_IOMMU)?;
+    let pinning = groups[0].device(pinner.name())?;
+    let memory = touched(4)?;
+    let books = Books::open()?;
+    // Somebody has to have pins, or nobody is told.
+    let map = || -> TestResult {
+        container.map(&memory, IOVA)?;
+        assert_eq!(pinner.pin(IOVA, 4, BOTH)?, 4);
+        Ok(())
+    };
+    let unmap = || -> TestResult {
+        assert_eq!(container.unmap(IOVA, 4 * PAGE64)?, 4 * PAGE64);
+        books.say(0, 0);
+        Ok(())
+    };
+    let mut events = Vec::new();
+    map()?;
+    let device = thread::scope(|scope| {
+        let opener = scope.spawn(|| groups[1].device(target.name()));
+        let result = wait_event(&target, Kind::Open, &mut events).and_then(|()| unmap());
+        let device = opener.join().expect("the opener")?;
+        result.map(|()| device)
+    })?;
+    wait_event(&target, Kind::Opened, &mut events)?;
+    assert_eq!(
+        story(&events),
+        [Kind::Open, Kind::DmaUnmap, Kind::Opened],
+        "not told while it was opened"
+    );
+
+    // It closes with a pin that it has to give back before it comes to that.
+    events.clear();
+    map()?;
+    assert_eq!(target.pin(IOVA, 2, BOTH)?, 2);
+    thread::scope(|scope| {
+        let closer = scope.spawn(|| drop(device));
+        let result = wait_event(&target, Kind::Close, &mut events).and_then(|()| unmap());
+        closer.join().expect("the closer");
+        result
+    })?;
+    wait_event(&target, Kind::Closed, &mut events)?;
+    assert_eq!(
+        story(&events),
+        [Kind::Close, Kind::DmaUnmap, Kind::Closed],
+        "not told while it was closed"
+    );
+    // And now no more.
+    map()?;
+    unmap()?;
+    assert_eq!(target.told()?, []);
+    drop(pinning);
+    Ok(())
 }
 
 /// The kernel gives up, not the machine.

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who is charged for what when drivers pin pages and real devices come and go:
-//! rows F125 and R-22.
+//! Who is charged for what when drivers pin pages and real devices come and go,
+//! and pages that nobody is charged for: rows F125, R-22 and R-63.
 
 use rustix::{io::Errno, thread::CapabilitySet};
 use vfio_selftests::{
     container::{Container, READ_WRITE},
+    memory::Memory,
     process,
     target::Target,
     uapi, PAGE,
 };
 
-use super::map::IOVA;
+use super::map::{copy, IOVA};
 use crate::{
     bench,
     check::{fails, Books},
     emulated::{touched, By, BOTH},
-    fixture::Fixture,
-    harness::{rows, Row, TestResult},
+    fixture::{Fixture, Op},
+    harness::{rows, Holds, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -24,6 +25,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F125_pins_beside_a_real_device,
     F125_replay_over_the_limit,
     R22_pins_outlive_the_real_device,
+    R63_reserved_pages_are_let_go.holds(Holds::OnlyRustType1),
 ];
 
 const PAGE64: u64 = PAGE as u64;
@@ -170,6 +172,50 @@ fn R22_pins_outlive_the_real_device() -> TestResult {
     target.unpin_raw(IOVA + PAGE64 + 8, 1)?;
     books.say(0, 0);
     assert_eq!(container.unmap_all()?, 8 * PAGE64);
+    books.say(0, 0);
+    Ok(())
+}
+
+/// Pages that the kernel keeps for itself, here the memory of a device, but that
+/// are pages like others: they are pinned like these, are nobody's to pay for,
+/// and are unpinned like these.
+fn R63_reserved_pages_are_let_go() -> TestResult {
+    let fixture = Fixture::open()?;
+    let target = fixture.device()?;
+    target.call(Op::ReservePage, &[])?;
+    let session = target.open(uapi::TYPE1v2_IOMMU)?;
+    let view = session.device.map_region(0)?;
+    view.write(0, b"reserved");
+    let open = bench::open()?;
+    let (container, device) = (&open.session.container, &open.session.device);
+    let memory = touched(2)?;
+    let books = Books::open()?;
+    for _ in 0..3 {
+        container.map(&view, IOVA)?;
+        books.say(0, 1);
+        copy(device, IOVA, IOVA + 16, 8)?;
+        assert_eq!(view.read(16, 8), b"reserved");
+        assert_eq!(container.unmap(IOVA, PAGE64)?, PAGE64);
+        books.say(0, 0);
+    }
+    // Together with pages that are not, in one mapping.
+    let both = Memory::reserve(3 * PAGE)?;
+    both.place_anonymous(0, 3 * PAGE)?;
+    both.place_file(PAGE, &session.device, 0, PAGE, true)?;
+    both.write(2 * PAGE, b"ordinary");
+    container.map_part(&both, 0, 3 * PAGE, IOVA, READ_WRITE)?;
+    books.say(2, 3);
+    copy(device, IOVA + 2 * PAGE64, IOVA + PAGE64, 8)?;
+    assert_eq!(view.read(0, 8), b"ordinary");
+    assert_eq!(container.unmap(IOVA, 3 * PAGE64)?, 3 * PAGE64);
+    books.say(0, 0);
+    container.map(&memory, IOVA)?;
+    books.say(2, 2);
+    container.unmap(IOVA, 2 * PAGE64)?;
+    // The group leaves while they are mapped.
+    container.map(&view, IOVA)?;
+    books.say(0, 1);
+    drop(open);
     books.say(0, 0);
     Ok(())
 }

@@ -305,7 +305,7 @@ fn T05_one_of_two_groups_leaves() -> TestResult {
 
 /// Begins to take a device from its driver, and waits until the driver asks for
 /// the device back. Where it waits, only the one who has it open can help.
-fn begin_unbind(edu: &Bound, device: &Device) -> anyhow::Result<Child> {
+pub(super) fn begin_unbind(edu: &Bound, device: &Device) -> anyhow::Result<Child> {
     let asked = Event::new()?;
     device.set_irq_eventfds(uapi::PCI_REQ_IRQ_INDEX, &[&asked])?;
     // The copy must not hold open what it waits for.
@@ -315,7 +315,7 @@ fn begin_unbind(edu: &Bound, device: &Device) -> anyhow::Result<Child> {
 }
 
 /// Whether VFIO still has the group of a device, the last thing to go.
-fn has_group(edu: &Bound) -> anyhow::Result<bool> {
+pub(super) fn has_group(edu: &Bound) -> anyhow::Result<bool> {
     let number = edu.iommu_group().context("an IOMMU group")?;
     Ok(std::fs::exists(format!("/sys/class/vfio/{number}"))?)
 }
