@@ -38,7 +38,7 @@ const PAGE64: u64 = PAGE as u64;
 const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 /// The page sizes of an ordinary IOMMU.
-const ORDINARY: u64 = 4 * K | 2 * M;
+const ORDINARY: u64 = (4 * K) | (2 * M);
 
 /// The fixture's IOMMU knows nothing of interrupts, and so cannot keep those of
 /// its devices apart.
@@ -143,9 +143,9 @@ fn R19_pages_smaller_than_ours() -> TestResult {
     let fixture = Fixture::open()?;
     for (sizes, told) in [
         (K, 4 * K),
-        (K | 4 * K, 4 * K),
-        (2 * K | 2 * M, 4 * K | 2 * M),
-        (K | 64 * K, 4 * K | 64 * K),
+        (K | (4 * K), 4 * K),
+        ((2 * K) | (2 * M), (4 * K) | (2 * M)),
+        (K | (64 * K), (4 * K) | (64 * K)),
     ] {
         let target = fixture.build().iommu(sizes, 0).create()?;
         let session = open(&target)?;
@@ -194,10 +194,10 @@ fn R75_larger_pages_without_a_warning() -> TestResult {
 fn map_larger_pages() -> TestResult {
     let _parameter = allow()?;
     let fixture = Fixture::open()?;
-    let target = fixture.build().iommu(64 * K | 2 * M, 0).create()?;
+    let target = fixture.build().iommu((64 * K) | (2 * M), 0).create()?;
     let session = open(&target)?;
     let container = &session.container;
-    assert_eq!(container.info()?.head.iova_pgsizes, 64 * K | 2 * M);
+    assert_eq!(container.info()?.head.iova_pgsizes, (64 * K) | (2 * M));
     assert_eq!(container.info()?.smallest_page(), 64 * K);
     let Ok(memory) = Memory::hugetlb(HUGE_2M) else {
         anyhow::bail!("no huge page is free");
