@@ -389,6 +389,10 @@ impl PagingDomain {
 
     /// Returns the physical address to which `iova` is mapped, or `None` if it is not mapped.
     #[doc(alias = "iommu_iova_to_phys")]
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "`phys_addr_t` has 32 bits on some machines"
+    )]
     pub(crate) fn physical(&self, iova: u64) -> Option<u64> {
         // SAFETY: The domain is valid by the type invariants.
         match unsafe { bindings::iommu_iova_to_phys(self.0.as_ptr(), iova) } {
