@@ -122,7 +122,7 @@ impl Type1 {
     /// - `EINVAL` if nothing is mapped at an address.
     /// - `EPERM` if the mapping does not allow an access in `prot`.
     /// - `ENODEV` if the process that made the mapping has exited.
-    /// - `EFAULT`, `EINTR`, `EOPNOTSUPP` or `EHWPOISON` if a page cannot be pinned.
+    /// - `EFAULT`, `EINTR`, `EOPNOTSUPP` or `EBUSY` if a page cannot be pinned.
     /// - `EINVAL` if a page has no page structure.
     /// - `ENOMEM` if there is no memory, or the account would exceed `RLIMIT_MEMLOCK`.
     #[doc(alias = "vfio_iommu_type1_pin_pages")]

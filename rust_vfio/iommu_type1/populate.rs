@@ -83,9 +83,11 @@ const WORTH_A_LOOK: PageCount = PageCount::new(64);
 ///
 /// - `EINTR` if the calling task was killed.
 /// - `ENODEV` for [`UserMm::Current`] of a task that has no user memory.
-/// - `EFAULT` if some of the memory is not mapped in user space, or is read-only there while
-///   devices may write.
-/// - `EOPNOTSUPP` or `EHWPOISON` if some of the memory cannot be pinned.
+/// - `EFAULT` if some of the memory is not mapped in user space, is read-only there while devices
+///   may write, cannot be read there while devices may only read, has a hardware error, would have
+///   to be provided by another task (userfaultfd), or is of a file system that has to know of each
+///   write.
+/// - `EOPNOTSUPP` if some of the memory cannot be pinned for long (DAX).
 /// - `EBUSY` if some of it is memory of a device that cannot be migrated to RAM.
 /// - `ENOMEM` if there is no memory, or the number of pages would exceed `RLIMIT_MEMLOCK`.
 /// - Any other errno of an IOMMU driver for mapping a run.

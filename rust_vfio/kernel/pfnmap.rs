@@ -61,11 +61,10 @@ impl PfnmapEntry {
 ///
 /// # Errors
 ///
-/// - `EFAULT` if nothing is mapped there, the access is not allowed, or the fault handler of the
-///   area reports `SIGBUS` or `SIGSEGV`.
+/// - `EFAULT` if nothing is mapped there, the access is not allowed, the memory has a hardware
+///   error, or the fault handler of the area reports `SIGBUS` or `SIGSEGV`.
 /// - `EINTR` if the calling task was killed.
 /// - `ENOMEM` if there is no memory.
-/// - `EHWPOISON` if the memory has a hardware error.
 pub(crate) fn fixup_user_fault(
     mm: &MmWithUser,
     _locked: &mut MmapReadGuard<'_>,

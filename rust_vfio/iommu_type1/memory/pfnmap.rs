@@ -71,7 +71,7 @@ const MAX_ENTRIES: u32 = 512;
 /// - `EINTR` if the calling task was killed.
 /// - `EFAULT` if the page fault failed, if `write` is set and the entry is read-only, or if the
 ///   frame is memory of the kernel, which would have to be pinned.
-/// - `ENOMEM` or `EHWPOISON` if the page fault failed for these reasons.
+/// - `ENOMEM` if there is no memory for the page fault.
 #[doc(alias = "follow_fault_pfn")]
 pub(crate) fn frames(
     memory: UserMm<'_>,
