@@ -12,7 +12,7 @@
 extern bool vfio_rs_noiommu;
 module_param_named(enable_unsafe_noiommu_mode, vfio_rs_noiommu, bool, 0644);
 MODULE_PARM_DESC(enable_unsafe_noiommu_mode,
-		 "Let users have devices without an IOMMU. UNSAFE: such a device can read and write all memory, there is no isolation. The kernel is tainted when one is used. (default: N)");
+		 "Let users with CAP_SYS_RAWIO have devices without an IOMMU. UNSAFE: such a device can read and write all memory of the host, nothing isolates it or translates its DMA, and it cannot be assigned to a virtual machine. The kernel is tainted when one is used. (default: N)");
 #endif
 
 MODULE_VERSION("0.3");
