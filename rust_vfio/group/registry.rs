@@ -58,7 +58,7 @@ kernel::sync::global_lock! {
     // can register a device.
     unsafe(uninit) static REGISTRY: Mutex<GroupRegistry> = GroupRegistry {
         nodes: None,
-        entries: KVec::new(),
+        entries: KVVec::new(),
         created: 0,
     };
 }
@@ -68,7 +68,7 @@ struct GroupRegistry {
     /// What device nodes of groups are made with, from `Groups::init` until it is dropped.
     nodes: Option<Nodes>,
     /// The groups that have devices, in no order.
-    entries: KVec<Entry>,
+    entries: KVVec<Entry>,
     /// How many groups were created. Counts their serial numbers.
     created: usize,
 }
@@ -126,7 +126,7 @@ impl Drop for Groups {
     fn drop(&mut self) {
         let mut registry = REGISTRY.lock();
         kernel::warn_on!(!registry.entries.is_empty());
-        registry.entries = KVec::new();
+        registry.entries = KVVec::new();
         registry.nodes = None;
     }
 }

@@ -243,7 +243,7 @@ impl Domains {
     /// # Errors
     ///
     /// `ENOMEM` if there is no memory.
-    pub(super) fn reserved(&self) -> Result<KVec<Reserved>> {
+    pub(super) fn reserved(&self) -> Result<KVVec<Reserved>> {
         let mut all = iova::reserved_list()?;
         for member in self.list.iter().flat_map(|domain| domain.members.iter()) {
             append_reserved(member.group, &mut all)?;
@@ -339,7 +339,7 @@ pub(super) enum Reach {
 /// # Errors
 ///
 /// `ENOMEM` if there is no memory.
-pub(super) fn append_reserved(group: GroupHandle, regions: &mut KVec<Reserved>) -> Result {
+pub(super) fn append_reserved(group: GroupHandle, regions: &mut KVVec<Reserved>) -> Result {
     group.for_each_reserved(|region| {
         // A region of size zero reserves nothing. One that reaches beyond the address space
         // reserves the rest of it.

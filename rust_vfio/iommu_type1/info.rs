@@ -62,7 +62,7 @@ impl Type1 {
             return Err(EINVAL);
         }
 
-        let mut ranges = KVec::new();
+        let mut ranges = KVVec::new();
         let (page_sizes, capabilities, fixed, needed) = {
             let state = self.state.lock();
             let page_sizes = state.domains.page_sizes();

@@ -23,8 +23,8 @@ use crate::iommu_type1::logic::{
 /// # Errors
 ///
 /// `ENOMEM` if there is no memory.
-pub(super) fn reserved_list() -> Result<KVec<Reserved>> {
-    Ok(KVec::with_capacity(4, GFP_KERNEL)?)
+pub(super) fn reserved_list() -> Result<KVVec<Reserved>> {
+    Ok(KVVec::with_capacity(4, GFP_KERNEL)?)
 }
 
 /// Returns the list `valid`, restricted to `aperture` and without the `reserved` regions. If
@@ -38,11 +38,11 @@ pub(super) fn restricted(
     valid: &[IovaRange],
     aperture: IovaRange,
     reserved: &[Reserved],
-) -> Result<KVec<IovaRange>> {
+) -> Result<KVVec<IovaRange>> {
     // Each hole splits at most one range, so the lists do not have to grow.
     let most = valid.len().max(1).saturating_add(reserved.len());
-    let mut list = KVec::with_capacity(most, GFP_KERNEL)?;
-    let mut rest = KVec::with_capacity(most, GFP_KERNEL)?;
+    let mut list = KVVec::with_capacity(most, GFP_KERNEL)?;
+    let mut rest = KVVec::with_capacity(most, GFP_KERNEL)?;
     narrow(valid, aperture, |range| list.push(range, GFP_KERNEL))?;
     for hole in reserved.iter().filter_map(Reserved::excluded) {
         rest.clear();

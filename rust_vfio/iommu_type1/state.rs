@@ -62,7 +62,7 @@ pub(super) struct Type1State {
     pub(super) emulated: KVec<GroupHandle>,
     /// The I/O addresses that may be mapped, sorted (`iova_list`). Empty as long as no domain was
     /// attached, when every address may be mapped.
-    pub(super) valid: KVec<IovaRange>,
+    pub(super) valid: KVVec<IovaRange>,
     /// The number of mappings that can be added (`dma_avail`).
     pub(super) available: u32,
     /// The number of mappings whose user address is not valid (`vaddr_invalid_count`).
@@ -98,7 +98,7 @@ impl Type1 {
                     mappings: Mappings::new(),
                     domains: Domains::new(),
                     emulated: KVec::new(),
-                    valid: KVec::new(),
+                    valid: KVVec::new(),
                     available: params::dma_entry_limit(),
                     invalid_vaddrs: 0,
                     tracking: None,
