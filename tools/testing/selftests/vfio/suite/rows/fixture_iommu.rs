@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! IOMMUs that the machine does not have, and that fail: rows F108, R-19, R-48,
-//! The fixture's IOMMU does no DMA; it tells what is mapped.
+//! The fixture's IOMMU does no DMA; it tells what is mapped.
 
 use rustix::io::Errno;
 use vfio_selftests::{
@@ -26,6 +26,7 @@ use crate::{
 pub(crate) const ROWS: &[Row] = rows![
     F108_second_domain_fails,
     F108_joining_domain_fails,
+    R71_domain_that_goes_is_unmapped.holds(Holds::OnlyRustType1),
     R19_pages_smaller_than_ours,
     R19_pages_larger_than_ours,
     R48_cookie_for_interrupts_fails.holds(Holds::OnlyRustType1),
@@ -127,6 +128,49 @@ fn F108_joining_domain_fails() -> TestResult {
     group.unset_container()?;
     assert_eq!((first.mapped()?, second.mapped()?), (8 * PAGE64, 0));
     assert_eq!(container.unmap_all()?, 8 * PAGE64);
+    books.say(0, 0);
+    Ok(())
+}
+
+/// Who counts how often each page is mapped must not be left with pages of a
+/// page table that is gone, whether others stay or not.
+fn R71_domain_that_goes_is_unmapped() -> TestResult {
+    let _parameter = allow()?;
+    let fixture = Fixture::open()?;
+    let first = fixture.build().iommu(ORDINARY, 0).create()?;
+    let second = fixture.build().iommu(ORDINARY, IOMMU_COHERENT).create()?;
+    let third = fixture.build().iommu(ORDINARY, IOMMU_SW_MSI).create()?;
+    let session = first.open(uapi::TYPE1v2_IOMMU)?;
+    let container = &session.container;
+    let memory = touched(300)?;
+    let books = Books::open()?;
+    container.map_part(&memory, 0, 200 * PAGE, IOVA, READ_WRITE)?;
+    container.map_part(&memory, 200 * PAGE, 100 * PAGE, 4 * M, READ_WRITE)?;
+    let left = || -> anyhow::Result<[u64; 3]> {
+        Ok([
+            first.left_mapped()?,
+            second.left_mapped()?,
+            third.left_mapped()?,
+        ])
+    };
+    for _ in 0..2 {
+        let group = second.join(container)?;
+        assert_eq!(second.mapped()?, 300 * PAGE64);
+        group.unset_container()?;
+        assert_eq!(left()?, [0; 3]);
+        books.say(300, 300);
+    }
+    // One that comes and cannot be filled goes at once.
+    third.map_no_more_than(Some(1))?;
+    let group = third.open_group()?;
+    fails(group.set_container(container), Errno::XDEV);
+    assert_eq!(left()?, [0; 3]);
+    // The end of all.
+    let group = second.join(container)?;
+    drop(session);
+    assert_eq!(left()?, [0; 3]);
+    drop(group);
+    assert_eq!(left()?, [0; 3]);
     books.say(0, 0);
     Ok(())
 }
