@@ -108,10 +108,11 @@ const BEHIND_A_BRIDGE: [&str; 4] = [
 
 /// The kernel command line that every run shares. An oops ends the run: what
 /// comes after one proves nothing. On a busy host the kernel's check that the
-/// timer interrupt comes can fail, and it panics with interrupt remapping.
+/// timer interrupt comes can fail, and it panics with interrupt remapping. Tests
+/// look for messages of the boot in the kernel log, which must not be full by then.
 const WORDS: &str =
     "intel_iommu=on console=ttyS0 panic=-1 oops=panic printk.devkmsg=on no_timer_check \
-     hugepagesz=1G hugepages=1 default_hugepagesz=2M";
+     log_buf_len=8M hugepagesz=1G hugepages=1 default_hugepagesz=2M";
 
 /// A running QEMU.
 pub(crate) struct Vm {

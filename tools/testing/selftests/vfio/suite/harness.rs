@@ -60,6 +60,13 @@ impl Impl {
     }
 }
 
+/// How many times slower the kernel is than that of users: a debug kernel is many
+/// times. The runner says it.
+pub(crate) fn slow() -> u32 {
+    let times = env::var("SLOW").ok().and_then(|text| text.parse().ok());
+    times.unwrap_or(1)
+}
+
 /// Which modules a row speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {

@@ -7,7 +7,7 @@
 //! hangs in the kernel, and nothing more can be tested on this machine.
 
 use std::{
-    env, fs,
+    fs,
     io::Read,
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
@@ -50,11 +50,7 @@ fn try_run(row: &Row) -> anyhow::Result<(Verdict, Vec<u8>)> {
         said: Vec::new(),
     };
 
-    // A debug kernel is many times slower; the runner says how many.
-    let slow: u32 = env::var("SLOW")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1);
+    let slow = super::slow();
     let in_time = output.until_end_of(&pidfd, row.limit * slow)?;
     if !in_time {
         output.add(&format!(

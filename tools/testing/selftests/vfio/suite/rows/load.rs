@@ -24,7 +24,7 @@ use crate::{
     bench,
     check::{pinned_pages, Books},
     emulated::pause,
-    harness::{rows, Holds, Row, TestResult},
+    harness::{self, rows, Holds, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -87,7 +87,7 @@ fn F113_nothing_arrives_after_unmapping() -> TestResult {
 fn R12_killed_in_a_large_map() -> TestResult {
     const SIZE: usize = 3 << 30;
     let edu = bench::bound_edu()?;
-    let slow: u64 = std::env::var("SLOW").map_or(Ok(1), |text| text.parse())?;
+    let slow = u64::from(harness::slow());
     let mut log = Log::from_now()?;
     let books = Books::open()?;
     let before = pinned_pages()?;
