@@ -22,9 +22,8 @@ const HUGE_MAPPINGS: usize = 4096;
 /// The same memory several times, for the same reason.
 const SMALL_MAPPINGS: usize = 16;
 
-/// What a page may take: two numbers for each piece of RAM, if each page is a
-/// piece of its own, and the mapping's part.
-const PAGE_BYTES: f64 = 16.1;
+/// What a page may take: a byte, and the mapping's part.
+const PAGE_BYTES: f64 = 1.1;
 
 /// Bytes that the kernel has allocated for itself, without what it keeps for
 /// later.
