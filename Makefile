@@ -18,6 +18,7 @@ CHECK ?=
 LONG ?=
 ROWS ?=
 WORDS ?=
+LOCK_ORDER ?=
 IOMMU ?=
 
 flavour := $(if $(DEBUG),debug,release)
@@ -108,8 +109,9 @@ demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 # total, which is the last line also when something failed.
 host_log := $(if $(TESTS)$(SCOPE),,$(build)/host-test.log)
 
-# A whole run on the debug kernel shows in which order our modules take locks.
-lock_order := $(if $(DEBUG),$(if $(TESTS)$(filter border,$(SCOPE))$(filter-out rust,$(IMPL)),,tools/lockdep.py))
+# A whole run on the debug kernel shows in which order our modules take locks. The check
+# is part of it with LOCK_ORDER=1.
+lock_order := $(if $(LOCK_ORDER),$(if $(TESTS)$(filter border,$(SCOPE))$(filter-out rust,$(IMPL)),,tools/lockdep.py))
 
 test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, TESTS=pattern, WORDS=)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
