@@ -113,7 +113,7 @@ host_log := $(if $(TESTS)$(SCOPE),,$(build)/host-test.log)
 # is part of it with LOCK_ORDER=1.
 lock_order := $(if $(LOCK_ORDER),$(if $(TESTS)$(filter border,$(SCOPE))$(filter-out rust,$(IMPL)),,tools/lockdep.py))
 
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, TESTS=pattern, WORDS=)
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, LOCK_ORDER=1, SCOPE=, TESTS=pattern, WORDS=)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
 	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)) \
