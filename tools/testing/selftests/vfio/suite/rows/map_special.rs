@@ -211,7 +211,7 @@ fn F186_region_between_kinds_of_memory() -> TestResult {
 /// Memory that not even the kernel can read.
 fn secret(pages: usize) -> anyhow::Result<Memory> {
     // SAFETY: The call makes a file, and takes no address.
-    let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::FD_CLOEXEC) };
+    let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
     if fd < 0 {
         return match Errno::from_io_error(&std::io::Error::last_os_error()) {
             Some(Errno::NOSYS) => skip("this kernel has no secret memory"),
