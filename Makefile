@@ -14,11 +14,11 @@ DEBUG ?=
 TESTS ?=
 SCOPE ?=
 SPLIT ?=
+PART ?=
 CHECK ?=
 LONG ?=
 ROWS ?=
 WORDS ?=
-LOCK_ORDER ?=
 IOMMU ?=
 
 flavour := $(if $(DEBUG),debug,release)
@@ -26,8 +26,9 @@ build   := $(CURDIR)/build
 cargo   := cargo --quiet
 # Programs for the VM are static: its initramfs has no libraries.
 target   := x86_64-unknown-linux-gnu
+static   := RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build --target $(target) \
+	--target-dir target/static
 programs := $(build)/programs
-vm_programs := vfio-selftests vfio-demo vfio-bench
 vm_out   := $(build)/vm-$(flavour)$(if $(SPLIT),-split)
 # Each group gets a domain of its own, which no IOMMU of QEMU makes necessary.
 split    := $(if $(SPLIT),KRUSTFLAGS='--cfg vfio_split_domains')
@@ -86,18 +87,17 @@ vm-modules:
 programs:
 	@tools/setup.sh
 	@echo "==> building the programs for the VM" >&2
-	@RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build --release --target $(target) \
-		--target-dir target/static $(addprefix -p ,$(vm_programs))
-	@$(cargo) build --release -p vm
+	@$(static) --profile guest -p vfio-selftests -p vfio-demo
+	@$(cargo) build -p vm
 	@mkdir -p $(programs)
-	@$(copy) -t $(programs) $(addprefix target/static/$(target)/release/,$(vm_programs))
+	@$(copy) -t $(programs) target/static/$(target)/guest/vfio-{selftests,demo}
 
 # Whatever a VM runs.
 vm-ready: vm-modules programs
 	@tools/vm/upstream.sh "$(vm_kernel)"
 
 # vm(arguments): runs the VM.
-vm = kernel=$(vm_kernel); target/release/vm --kernel "$$kernel" --modules "$(vm_out)/modules" \
+vm = kernel=$(vm_kernel); target/debug/vm --kernel "$$kernel" --modules "$(vm_out)/modules" \
 	--programs "$(programs)" --programs "$$(tools/vm/upstream.sh "$$kernel")" \
 	--scratch "$(vm_out)/scratch" --impl "$(IMPL)" $(if $(DEBUG),--debug) \
 	$(addprefix --word ,$(WORDS) $(if $(SPLIT),split=yes)) $(1)
@@ -107,20 +107,15 @@ demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 
 # The host's tests come first, unless only some tests are wanted, and add to the
 # total, which is the last line also when something failed.
-host_log := $(if $(TESTS)$(SCOPE),,$(build)/host-test.log)
+host_log := $(if $(TESTS)$(SCOPE)$(PART),,$(build)/host-test.log)
 
-# A whole run on the debug kernel shows in which order our modules take locks. The check
-# is part of it with LOCK_ORDER=1.
-lock_order := $(if $(LOCK_ORDER),$(if $(TESTS)$(filter border,$(SCOPE))$(filter-out rust,$(IMPL)),,tools/lockdep.py))
-
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, LOCK_ORDER=1, SCOPE=, TESTS=pattern, WORDS=)
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, PART=1/2, TESTS=pattern, WORDS=)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
-	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) \
-		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)) \
-		$(if $(lock_order),--lock-order $(lock_order)))
+	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) $(if $(PART),--part $(PART)) \
+		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
 
-lock-order: ## Compare docs/architecture.md with what lockdep saw in the last test with DEBUG=1
-	@tools/lockdep.py "$(build)/vm-debug/scratch/test-rust.lockdep"
+lock-order: ## Compare docs/architecture.md with what lockdep saw in the last tests with DEBUG=1
+	@tools/lockdep.py "$(build)"/vm-debug/scratch/test*-rust.lockdep
 
 test-all: ## Everything that is tested, with a table at the end: some hours
 	@tools/test-all.sh
@@ -131,6 +126,8 @@ floor: vm-modules
 	@$(copy) -t "$(vm_out)/modules" "$(vm_out)"/floor/*.ko
 
 bench: floor programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
+	@$(static) --release -p vfio-bench
+	@$(copy) -t $(programs) target/static/$(target)/release/vfio-bench
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
 		$(if $(ROWS),--only '$(ROWS)'))
 

@@ -115,7 +115,7 @@ boot() {
 	mapfile -t modules < <(neighbours)
 	printf "$tree/%s\n" "${modules[@]/%.ko/.o}" >"$stage/modules.order"
 	! is KVM || printf "$kernel/arch/x86/kvm/%s.o\n" kvm kvm-amd >>"$stage/modules.order"
-	"$top/target/release/vm" --kernel "$stage" --modules "$out/modules" --programs "$programs" \
+	"$top/target/debug/vm" --kernel "$stage" --modules "$out/modules" --programs "$programs" \
 		--programs "$out/programs" --scratch "$out/scratch" --impl "$impl" "${@:2}"
 }
 

@@ -26,7 +26,7 @@ for iommu in intel intel-plain intel-scalable intel-first-stage amd virtio none;
 	[ $iommu = none ] && tests=$open || tests=$isolated
 	out=$scratch/$iommu
 	mkdir -p "$out"
-	if "$top/target/release/vm" --kernel "$kernel" --modules "$modules" --programs "$programs" \
+	if "$top/target/debug/vm" --kernel "$kernel" --modules "$modules" --programs "$programs" \
 		--scratch "$out" --impl "$impl" --iommu "$iommu" test --pattern "${pattern:-$tests}" \
 		>"$out/$impl.out" 2>&1; then
 		printf '%-18s %s\n' "$iommu" "$(tail -n 1 "$out/$impl.out")"

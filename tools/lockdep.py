@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Compares the order of locks in docs/architecture.md, section 4, with what lockdep saw.
 
-    lockdep.py FILE
+    lockdep.py FILE...
 
-FILE is a copy of /proc/lockdep, or several of one boot, from a kernel with CONFIG_PROVE_LOCKING
+Each FILE is a copy of /proc/lockdep, or several in one, from a kernel with CONFIG_PROVE_LOCKING
 that ran our modules. Addresses and counters may be left out, as tools/vm/guest/init.sh does it.
 
 What is compared are the edges between two locks of our modules: one was taken while the other one
@@ -33,11 +33,11 @@ INNER = re.compile(r"^ -> (?:\[\S+\] )?")
 VERSION = re.compile(r"(?:#\d+)?(?:/\d+)?$")
 
 
-def read(text: str) -> dict[str, set[str]]:
+def read(files: list[Path]) -> dict[str, set[str]]:
     """Returns the names of what was taken directly under each class, by its name."""
     graph: dict[str, set[str]] = defaultdict(set)
     outer = None
-    for line in text.splitlines():
+    for line in "\n\n".join(file.read_text(encoding="utf-8") for file in files).splitlines():
         if not line.strip() or line == HEADER:
             outer = None
         elif inner := INNER.match(line):
@@ -81,14 +81,13 @@ def compare(order: locks.Order, graph: dict[str, set[str]]) -> tuple[list[str], 
 def main() -> int:
     """Is the command line."""
     parser = argparse.ArgumentParser(description="Compare the order of locks with lockdep's.")
-    parser.add_argument("file", type=Path, help="a copy of /proc/lockdep")
+    parser.add_argument("files", type=Path, nargs="+", help="copies of /proc/lockdep")
     parser.add_argument("--root", type=Path, default=ROOT, help="the tree (default: this one)")
     arguments = parser.parse_args()
-    if not arguments.file.exists():
-        sys.exit(
-            f"error: there is no {arguments.file}; `make test DEBUG=1` leaves it behind at its end"
-        )
-    graph = read(arguments.file.read_text(encoding="utf-8"))
+    for file in arguments.files:
+        if not file.exists():
+            sys.exit(f"error: there is no {file}; `make test DEBUG=1` leaves it behind at its end")
+    graph = read(arguments.files)
     wrong, notes = compare(locks.read(arguments.root), graph)
     for note in notes:
         print(f"lock order: {note}")

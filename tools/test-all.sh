@@ -30,5 +30,6 @@ steps_begin build/test-all
 step setup make setup &&
 	step kernel make kernel &&
 	step build make vm-ready &&
-	lanes release debug
+	lanes release debug &&
+	step lock-order make lock-order
 steps_end

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the VM does: a shell script of `run NAME SECONDS COMMAND...` lines.
 
+use vfio_selftests::part::Part;
+
 /// The device that the kernel's own tests drive: an igb on the root bus.
 const IGB: &str = "0000:00:05.0";
 
@@ -11,6 +13,33 @@ const DEBUG_FACTOR: u64 = 6;
 pub(crate) struct Job {
     script: String,
     factor: u64,
+}
+
+/// What the command line says of the tests.
+#[derive(clap::Args)]
+pub(crate) struct Choice {
+    /// How much of them
+    #[arg(long, value_enum, default_value = "vm")]
+    scope: Scope,
+    /// Only our tests whose name contains this, and none of the kernel's
+    #[arg(long)]
+    pattern: Option<String>,
+    /// Only one part of our tests, as in 1/2; the kernel's belong to the last one
+    #[arg(long)]
+    part: Option<Part>,
+    /// Also what takes many minutes
+    #[arg(long)]
+    long: bool,
+}
+
+impl Choice {
+    /// A word that tells the log of one part from that of another.
+    pub(crate) fn name(&self) -> String {
+        match self.part {
+            Some(part) => format!("test-{}", part.to_string().replace('/', "of")),
+            None => "test".to_owned(),
+        }
+    }
 }
 
 /// Which of the tests run in the VM.
@@ -40,19 +69,25 @@ impl Job {
     /// kernel's own; that of device drivers, which takes as long as all others,
     /// only if `long`. It gives each of its tests 30 seconds, which an emulated
     /// debug kernel cannot keep with any modules.
-    pub(crate) fn tests(scope: Scope, pattern: Option<&str>, debug: bool, long: bool) -> Self {
+    pub(crate) fn tests(choice: &Choice, debug: bool) -> Self {
         let mut job = Self::new(if debug { DEBUG_FACTOR } else { 1 });
         // SLOW stretches the limit that each test has.
         let mut command = format!("env SLOW={} vfio-selftests", job.factor);
-        if scope == Scope::Border {
+        if choice.scope == Scope::Border {
             command.push_str(" --border");
         }
-        if let Some(pattern) = pattern {
+        if let Some(part) = choice.part {
+            command.push_str(&format!(" --part {part}"));
+        }
+        if let Some(pattern) = &choice.pattern {
             command.push(' ');
             command.push_str(&quote(pattern));
         }
         job.run("selftests", 600, &command);
-        if pattern.is_some() || scope != Scope::Vm {
+        if choice.pattern.is_some() || choice.scope != Scope::Vm {
+            return job;
+        }
+        if choice.part.is_some_and(|part| !part.is_last()) {
             return job;
         }
         job.line(&format!("bind_vfio_pci {IGB}"));
@@ -72,7 +107,7 @@ impl Job {
             kernel(&format!("pci_device {mode}"), 60, &program);
         }
         kernel("init_perf", 120, "vfio_pci_device_init_perf_test");
-        if long && !debug {
+        if choice.long && !debug {
             kernel("driver", 900, "vfio_pci_driver_test");
         }
         job.line(&format!("bind_vfio_pci {IGB} enable_sriov"));
@@ -145,39 +180,45 @@ mod tests {
         assert_eq!(quote(""), "''");
     }
 
-    #[test]
-    fn a_pattern_or_a_scope_leaves_the_kernels_tests_out() {
-        let kernel = |scope, pattern| {
-            let job = Job::tests(scope, pattern, false, true);
-            job.script().contains("kernel:")
-        };
-        assert!(kernel(Scope::Vm, None));
-        assert!(!kernel(Scope::Vm, Some("F0")));
-        assert!(!kernel(Scope::Rows, None));
-        assert!(!kernel(Scope::Border, None));
+    fn tests(words: &str) -> String {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            choice: Choice,
+            #[arg(long)]
+            debug: bool,
+        }
+        let words = ["vm"].into_iter().chain(words.split_whitespace());
+        let cli = <Cli as clap::Parser>::parse_from(words);
+        Job::tests(&cli.choice, cli.debug).script().to_owned()
     }
 
     #[test]
-    fn the_selftests_choose_the_rows_of_the_border() {
-        let script = |scope, pattern| {
-            Job::tests(scope, pattern, false, false)
-                .script()
-                .lines()
-                .next()
-                .unwrap()
-                .to_owned()
-        };
-        assert!(script(Scope::Border, Some("F1")).ends_with("vfio-selftests --border 'F1'"));
-        assert!(script(Scope::Rows, None).ends_with("vfio-selftests"));
+    fn only_a_whole_run_or_its_last_part_has_the_kernels_tests() {
+        for words in ["", "--long", "--scope vm", "--part 2/2"] {
+            assert!(tests(words).contains("kernel:"), "{words}");
+        }
+        for words in [
+            "--pattern F0",
+            "--scope rows",
+            "--scope border",
+            "--part 1/2",
+        ] {
+            assert!(!tests(words).contains("kernel:"), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_selftests_choose_their_rows() {
+        let first = |words| tests(words).lines().next().unwrap().to_owned();
+        assert!(first("--scope rows").ends_with("vfio-selftests"));
+        assert!(first("--scope border --pattern F1").ends_with("vfio-selftests --border 'F1'"));
+        assert!(first("--part 2/3").ends_with("vfio-selftests --part 2/3"));
     }
 
     #[test]
     fn a_debug_kernel_gets_more_time() {
-        assert!(Job::tests(Scope::Vm, None, false, false)
-            .script()
-            .contains("'selftests' 600 "));
-        assert!(Job::tests(Scope::Vm, None, true, false)
-            .script()
-            .contains("'selftests' 3600 "));
+        assert!(tests("").contains("'selftests' 600 "));
+        assert!(tests("--debug").contains("'selftests' 3600 "));
     }
 }

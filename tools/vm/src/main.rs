@@ -21,7 +21,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use job::{Job, Scope};
+use job::{Choice, Job};
 use qemu::Iommu;
 use run::{Boot, Outcome};
 
@@ -71,21 +71,11 @@ struct MachineArgs {
 enum Command {
     /// Runs our selftests, then the kernel's own in their group modes
     Test {
-        /// How much of them
-        #[arg(long, value_enum, default_value = "vm")]
-        scope: Scope,
-        /// Only our tests whose name contains this, and none of the kernel's
-        #[arg(long)]
-        pattern: Option<String>,
+        #[command(flatten)]
+        choice: Choice,
         /// What `cargo test` printed on the host; its results are added
         #[arg(long, value_name = "FILE")]
         host: Option<PathBuf>,
-        /// Also what takes many minutes
-        #[arg(long)]
-        long: bool,
-        /// What compares the copy of /proc/lockdep with the documents
-        #[arg(long, value_name = "PROGRAM")]
-        lock_order: Option<PathBuf>,
     },
     /// Runs the demonstration
     Demo,
@@ -156,32 +146,21 @@ fn report(outcome: &Outcome, log: &std::path::Path) -> ExitCode {
 fn main() -> Result<ExitCode> {
     let Cli { machine, command } = Cli::parse();
     let (name, job) = match &command {
-        Command::Test {
-            scope,
-            pattern,
-            long,
-            ..
-        } => (
-            "test",
-            Job::tests(*scope, pattern.as_deref(), machine.debug, *long),
-        ),
-        Command::Demo => ("demo", Job::demo()),
-        Command::Bench { long, only, .. } => ("bench", Job::bench(*long, only.as_deref())),
-        Command::Exec { words } => ("exec", Job::exec(words)),
+        Command::Test { choice, .. } => (choice.name(), Job::tests(choice, machine.debug)),
+        Command::Demo => ("demo".to_owned(), Job::demo()),
+        Command::Bench { long, only, .. } => {
+            ("bench".to_owned(), Job::bench(*long, only.as_deref()))
+        }
+        Command::Exec { words } => ("exec".to_owned(), Job::exec(words)),
     };
-    let boot = machine.boot(name, job);
+    let boot = machine.boot(&name, job);
     let mut outcome = boot.run()?;
-    let copy = lockdep::save(&outcome.lockdep, &boot.log)?;
+    lockdep::save(&outcome.lockdep, &boot.log)?;
     if let Command::Test {
-        host, lock_order, ..
+        host: Some(host), ..
     } = &command
     {
-        if let Some(program) = lock_order {
-            lockdep::check(&mut outcome, program, copy.as_deref())?;
-        }
-        if let Some(host) = host {
-            host::add(&mut outcome, host)?;
-        }
+        host::add(&mut outcome, host)?;
     }
     let status = report(&outcome, &boot.log);
     if let Command::Bench { check, out, .. } = &command {

@@ -12,7 +12,8 @@
 //! machine that a device can belong to, [`compat`] speaks as a 32-bit program,
 //! and [`aio`] and [`uring`] do input and output in the background.
 //! [`userfault`] is about memory that a program provides page by page, [`fuse`]
-//! about files that it serves, and [`cgroup`] about limits.
+//! about files that it serves, and [`cgroup`] about limits. [`part`] deals tests to
+//! several machines.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -43,6 +44,7 @@ pub mod memory;
 pub mod migration;
 pub mod module;
 pub mod node;
+pub mod part;
 pub mod passing;
 pub mod pci;
 pub mod process;

@@ -21,6 +21,7 @@ use std::{
 
 use clap::Parser;
 use libtest_mimic::Arguments;
+use vfio_selftests::part::Part;
 
 /// What a test returns. Failed assertions are panics, as everywhere.
 pub(crate) type TestResult = anyhow::Result<()>;
@@ -186,17 +187,17 @@ struct Cli {
     /// Only rows that depend on the core and the backend at once
     #[arg(long)]
     border: bool,
+    /// Only one part of all that, as in 1/2
+    #[arg(long, default_value_t)]
+    part: Part,
 }
 
 /// Runs what the command line asks for.
 pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
     let cli = Cli::parse();
-    let chosen: Vec<_> = rows
-        .into_iter()
-        .filter(|row| is_chosen(&cli, row))
-        .collect();
+    let chosen = rows.into_iter().filter(|row| is_chosen(&cli, row));
     // A closed pipe, as with `| head`, ends the program quietly.
-    match run(&cli.test, &chosen) {
+    match run(&cli.test, &cli.part.choose(chosen)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
