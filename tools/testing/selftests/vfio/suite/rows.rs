@@ -36,6 +36,7 @@ mod map_changes;
 mod map_cow;
 mod map_frames;
 mod map_fuse;
+mod map_merged;
 mod map_movable;
 mod map_poison;
 mod map_protection;
@@ -98,6 +99,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, map_poison::ROWS),
     (One, map_fuse::ROWS),
     (One, map_cow::ROWS),
+    (One, map_merged::ROWS),
     (One, map_changes::ROWS),
     (One, map_cgroup::ROWS),
     (One, map_movable::ROWS),
