@@ -11,6 +11,7 @@ include tools/series.sh
 
 IMPL ?= rust
 DEBUG ?=
+CFI ?=
 TESTS ?=
 SCOPE ?=
 SPLIT ?=
@@ -21,7 +22,7 @@ ROWS ?=
 WORDS ?=
 IOMMU ?=
 
-flavour := $(if $(DEBUG),debug,release)
+flavour := $(if $(DEBUG),debug,$(if $(CFI),cfi,release))
 build   := $(CURDIR)/build
 cargo   := cargo --quiet
 # Programs for the VM are static: its initramfs has no libraries.
@@ -58,7 +59,7 @@ help: ## List the commands
 setup: ## Install what is missing, fetch the kernel's source, build bindgen
 	@tools/setup.sh
 
-kernel: ## Build the kernel of the VM, if it is not there yet (DEBUG=1)
+kernel: ## Build the kernel of the VM, if it is not there yet (DEBUG=1, CFI=1)
 	@tools/setup.sh
 	@tools/vm/kernel.sh $(flavour)
 
@@ -109,7 +110,7 @@ demo: vm-modules programs ## From a fresh machine to a DMA through our modules
 # total, which is the last line also when something failed.
 host_log := $(if $(TESTS)$(SCOPE)$(PART),,$(build)/host-test.log)
 
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, LONG=1, SPLIT=1, SCOPE=, PART=1/2, TESTS=pattern, WORDS=)
+test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, LONG=1, SPLIT=1, SCOPE=, PART=1/2, TESTS=pattern, WORDS=)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
 	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) $(if $(PART),--part $(PART)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))

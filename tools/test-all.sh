@@ -23,6 +23,8 @@ release() {
 debug() {
 	step kernel-debug nice make kernel DEBUG=1 &&
 		step test-debug make test DEBUG=1 SCOPE=vm
+	step kernel-cfi nice make kernel CFI=1 &&
+		step test-cfi make test CFI=1 SCOPE=vm
 	step build-matrix nice make build-matrix
 }
 

@@ -5,12 +5,12 @@
 # under the cache by kernel version and configuration, so that a second call
 # returns at once.
 #
-#   kernel.sh release|debug
+#   kernel.sh release|debug|cfi
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-flavour=${1:?usage: kernel.sh release|debug}
+flavour=${1:?usage: kernel.sh release|debug|cfi}
 src=${KSRC:-$cache/src/linux-source-$series}
 configs=("$top/tools/vm/configs/base.config")
 [ "$flavour" = release ] || configs+=("$top/tools/vm/configs/$flavour.config")
