@@ -6,7 +6,9 @@
 #
 #   steps_begin DIRECTORY      keep logs there
 #   step NAME COMMAND...       run one step; returns its status
-#   lanes FUNCTION...          run functions that call `step`, beside each other
+#   enqueue NAME COMMAND...    keep a step for whichever lane is free first
+#   lanes FUNCTION...          run functions that call `step`, beside each other;
+#                              each then runs enqueued steps until none is left
 #   steps_end                  print a table and the totals; fails if a step failed
 #
 # What a step prints goes to DIRECTORY/NAME.log and is shown as a whole when the
@@ -21,6 +23,7 @@ steps_begin() {
 	rm -rf "$steps"
 	mkdir -p "$steps"
 	: >"$steps/results"
+	: >"$steps/queue"
 	trap 'steps_stop 130' INT
 	trap 'steps_stop 143' TERM HUP
 	steps_heartbeat &
@@ -58,6 +61,21 @@ step() {
 	return "$status"
 }
 
+# enqueue NAME COMMAND...
+enqueue() {
+	printf '%q ' "$@" >>"$steps/queue"
+	echo >>"$steps/queue"
+}
+
+# steps_next: takes the first of the steps that were enqueued, and prints it.
+steps_next() {
+	{
+		flock 8
+		head -n 1 "$steps/queue"
+		sed -i 1d "$steps/queue"
+	} 8>"$steps/queue.lock"
+}
+
 # lanes FUNCTION...
 lanes() {
 	local lane pid
@@ -74,9 +92,13 @@ lanes() {
 # steps_lane FUNCTION: a lane, in a shell of its own. Its steps fail for
 # themselves, so it succeeds if it comes to its end.
 steps_lane() {
+	local next
 	lane_pids=() heartbeat_pid=''
 	trap 'steps_stop 143' TERM
 	"$1"
+	while next=$(steps_next) && [ -n "$next" ]; do
+		eval "step $next"
+	done
 	exit 0
 }
 
