@@ -80,18 +80,21 @@ fn lanes_run_beside_each_other_and_their_output_does_not_mix() {
 #[test]
 fn lanes_share_what_is_enqueued() {
     // The first lane is busy until the last step of the queue runs in the other.
-    let (succeeded, printed) = run(
-        "enqueue b sh -c 'echo \"2 passed, 0 failed, 0 skipped\"'
+    let (succeeded, printed) = run("enqueue b sh -c 'echo \"2 passed, 0 failed, 0 skipped\"'
          enqueue c false
          enqueue d touch $steps/d
          one() { step a sh -c \"until [ -e $steps/d ]; do sleep 0.05; done\"; }
          two() { true; }
          lanes one two
-         steps_end",
-    );
+         steps_end");
     assert!(!succeeded);
     assert_eq!(last_line(&printed), "2 passed, 1 failed, 0 skipped");
-    let ran = |name| printed.lines().filter(|line| line.starts_with(name)).count();
+    let ran = |name| {
+        printed
+            .lines()
+            .filter(|line| line.starts_with(name))
+            .count()
+    };
     assert_eq!(["a ", "b ", "c ", "d "].map(ran), [1; 4], "{printed}");
 }
 
