@@ -10,8 +10,8 @@
 //! With huge pages the runs of a mapping are a few words per GiB, but at worst every page is a run
 //! of its own. So a mapping is recorded as [`Extent`]s: an extent is a run, or a number of pages
 //! whose frames are not recorded because they are scattered over the memory. The page tables of the
-//! IOMMU have the frames of those pages. The rule of [`is_scattered`] bounds the record to a little
-//! more than a byte per page.
+//! IOMMU have the frames of those pages. The rule of [`better_forgotten`] bounds the record to a
+//! little more than a byte per page.
 //!
 //! C records nothing and always asks the page table of a domain with `iommu_iova_to_phys()`.
 //! [`first_chunk`] corresponds to the limit `VFIO_IOMMU_TLB_SYNC_MAX`.
@@ -179,7 +179,7 @@ impl Extent {
     }
 }
 
-/// The number of extents that [`is_scattered`] looks at.
+/// The number of extents that are judged together.
 pub const WINDOW: usize = 64;
 
 /// The smallest number of pages that the runs of a window must have on average to stay recorded.
@@ -188,7 +188,7 @@ const WORTH_RECORDING: u64 = 8;
 
 /// Returns whether the runs in `extents` are so short that their frames are better forgotten.
 /// Extents that are scattered already do not count.
-pub fn is_scattered(extents: &[Extent]) -> bool {
+fn is_scattered(extents: &[Extent]) -> bool {
     let runs = extents.iter().filter_map(|extent| match extent.frames() {
         Frames::Consecutive(run) => Some(run.pages().get()),
         Frames::Scattered(_) => None,
@@ -200,12 +200,34 @@ pub fn is_scattered(extents: &[Extent]) -> bool {
 /// Returns one extent for the pages of all `extents`, whose frames are forgotten. Returns `None` if
 /// there are none, or if some pages are not of the kind [`FrameKind::Pinned`]: for those the page
 /// tables do not tell whether they are pinned.
-pub fn forget_frames(extents: &[Extent]) -> Option<Extent> {
+fn forget_frames(extents: &[Extent]) -> Option<Extent> {
     let pages = extents.iter().try_fold(PageCount::ZERO, |sum, extent| {
         let all_accounted = extent.accounted() == extent.pages();
         all_accounted.then(|| sum.plus(extent.pages()))
     });
     Extent::scattered(pages?)
+}
+
+/// Returns the number of the extent from which on the frames of `extents`, a list that is about to
+/// grow, are better forgotten. Looks at the last [`WINDOW`] extents, and only when their number
+/// has reached a multiple of that.
+pub fn better_forgotten(extents: &[Extent]) -> Option<usize> {
+    let first = extents.len().checked_sub(WINDOW)?;
+    let scattered = extents.len() % WINDOW == 0 && is_scattered(extents.get(first..)?);
+    scattered.then_some(first)
+}
+
+/// Forgets the frames of all `extents` from number `first` on. Returns the extent that replaces
+/// them and its number, or `None` if there are none or if some of them cannot be forgotten.
+///
+/// Scattered pages before them become part of the same extent.
+pub fn forget_from(extents: &[Extent], first: usize) -> Option<(usize, Extent)> {
+    let is_forgotten = |index: &usize| {
+        let before = extents.get(*index).map(|extent| extent.frames());
+        matches!(before, Some(Frames::Scattered(_)))
+    };
+    let first = first.checked_sub(1).filter(is_forgotten).unwrap_or(first);
+    Some((first, forget_frames(extents.get(first..)?)?))
 }
 
 /// The largest number of runs that are unmapped with one IOTLB flush.
@@ -358,5 +380,41 @@ mod tests {
             let other = Run::new(Pfn::new(8), PageCount::new(1), kind).unwrap();
             assert_eq!(forget_frames(&[extent(1, 1), other.into()]), None);
         }
+    }
+
+    #[test]
+    fn a_list_is_judged_when_a_window_is_full() {
+        let short: Vec<_> = (0..2 * WINDOW as u64).map(|n| extent(2 * n, 1)).collect();
+        for len in 0..=short.len() {
+            let expected = match len {
+                WINDOW => Some(0),
+                len if len == 2 * WINDOW => Some(WINDOW),
+                _ => None,
+            };
+            assert_eq!(better_forgotten(&short[..len]), expected, "{len}");
+        }
+        let long = vec![extent(0, 8); WINDOW];
+        assert_eq!(better_forgotten(&long), None);
+        // Only the last window counts.
+        assert_eq!(
+            better_forgotten(&[&short[..WINDOW], &long[..]].concat()),
+            None
+        );
+        assert_eq!(
+            better_forgotten(&[&long[..], &short[..WINDOW]].concat()),
+            Some(WINDOW)
+        );
+    }
+
+    #[test]
+    fn what_is_forgotten_is_one_extent() {
+        let list = [extent(1, 9), scattered(5), extent(20, 7), extent(40, 1)];
+        assert_eq!(forget_from(&list, 2), Some((1, scattered(13))));
+        assert_eq!(forget_from(&list, 3), Some((3, scattered(1))));
+        assert_eq!(forget_from(&list, 0), Some((0, scattered(22))));
+        assert_eq!(forget_from(&list, 4), None);
+        assert_eq!(forget_from(&list, 9), None);
+        let device = Run::new(Pfn::new(8), PageCount::new(1), FrameKind::Device).unwrap();
+        assert_eq!(forget_from(&[extent(1, 1), device.into()], 0), None);
     }
 }

@@ -24,9 +24,9 @@ use crate::{
     iommu_type1::{
         logic::{
             runs::{
+                better_forgotten,
                 first_chunk,
-                forget_frames,
-                is_scattered,
+                forget_from,
                 room_at,
                 Extent,
                 FrameKind,
@@ -97,8 +97,8 @@ impl List {
     /// The number of extents that fit into a page.
     const PIECE: usize = mm::PAGE_SIZE / mem::size_of::<Extent>();
 
-    /// Makes room for one more extent. Before the list grows over a multiple of [`WINDOW`] extents,
-    /// the frames of the last ones are forgotten if they are scattered.
+    /// Makes room for one more extent. Forgets the frames of the last ones instead, if they are
+    /// [`better_forgotten`].
     ///
     /// # Errors
     ///
@@ -108,11 +108,8 @@ impl List {
         if len % WINDOW != 0 && len < self.last.capacity() {
             return Ok(());
         }
-        if len != 0 && len % WINDOW == 0 {
-            let window = self.last.get(len - WINDOW..).unwrap_or_default();
-            if is_scattered(window) && self.forget_from(len - WINDOW) {
-                return Ok(());
-            }
+        if better_forgotten(&self.last).is_some_and(|first| self.forget_from(first)) {
+            return Ok(());
         }
         if len == Self::PIECE {
             self.full.reserve(1, GFP_KERNEL_ACCOUNT)?;
@@ -124,24 +121,16 @@ impl List {
         Ok(self.last.reserve(1, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Replaces the extents of the last piece from number `first` on by one extent of scattered
-    /// pages, and joins it to the one before if that is scattered as well. Returns whether that was
-    /// possible.
+    /// Forgets the frames of the extents of the last piece from number `first` on. Returns whether
+    /// that was possible.
     fn forget_from(&mut self, first: usize) -> bool {
-        let before = first.checked_sub(1).filter(|index| {
-            matches!(
-                self.last.get(*index).map(|extent| extent.frames()),
-                Some(Frames::Scattered(_))
-            )
-        });
-        let first = before.unwrap_or(first);
-        let forgotten = self.last.get(first..).and_then(forget_frames);
-        let (Some(forgotten), Some(place)) = (forgotten, self.last.get_mut(first)) else {
+        let forgotten = forget_from(&self.last, first);
+        let Some((index, extent)) = forgotten else {
             return false;
         };
-        *place = forgotten;
-        self.last.truncate(first + 1);
-        true
+        // There is one at this index, so its place is free.
+        self.last.truncate(index);
+        self.last.push_within_capacity(extent).is_ok()
     }
 
     /// Returns the pieces in order.

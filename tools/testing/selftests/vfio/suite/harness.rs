@@ -68,6 +68,12 @@ pub(crate) fn slow() -> u32 {
     times.unwrap_or(1)
 }
 
+/// The cases to try: all, or every second one if the kernel is slow.
+pub(crate) fn cases<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    let step = if slow() > 1 { 2 } else { 1 };
+    all.into_iter().step_by(step)
+}
+
 /// Which modules a row speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {

@@ -9,7 +9,7 @@ use vfio_selftests::{
 };
 
 use crate::{
-    harness::{self, rows, skip, Row, TestResult},
+    harness::{cases, rows, skip, Row, TestResult},
     pinners::{with_pinners, ACCESS},
 };
 
@@ -50,19 +50,13 @@ const PROTECTION: [(&str, i32, [End; 3]); 6] = [
 /// than fits into the largest.
 const SIZES: [usize; 4] = [1, 16, 64, 600];
 
-/// The sizes to try: all, or two of them if the kernel is slow.
-fn sizes() -> impl Iterator<Item = usize> {
-    let step = if harness::slow() > 1 { 2 } else { 1 };
-    SIZES.into_iter().step_by(step)
-}
-
 /// Tries each protection of memory that `make` makes, each size and each access,
 /// with the pages there already or not.
 fn matrix(make: impl Fn(usize) -> anyhow::Result<Memory>, touched: &[bool]) -> TestResult {
     with_pinners(|pinners| {
         for (protection, prot, expected) in PROTECTION {
             for &touch in touched {
-                for pages in sizes() {
+                for pages in cases(SIZES) {
                     for ((access, flags, _), expected) in ACCESS.into_iter().zip(expected) {
                         let memory = make(pages * PAGE)?;
                         if touch {
@@ -116,7 +110,7 @@ fn F180_protection_changes_within_a_request() -> TestResult {
         for make in [Memory::anonymous, Memory::shared, Memory::transparent_huge] {
             let memory = make(HUGE_2M)?;
             memory.fill(1);
-            for (first, pages) in [(1, 1), (15, 2), (300, 100), (511, 1)] {
+            for (first, pages) in cases([(1, 1), (15, 2), (300, 100), (511, 1)]) {
                 memory.protect(first * PAGE, pages * PAGE, R)?;
                 for ((access, flags, _), expected) in ACCESS.into_iter().zip([GOOD, FAULT, FAULT]) {
                     let case = format!("{pages} read-only pages from {first} on, {access}");
@@ -145,7 +139,7 @@ fn F180_protection_changes_within_a_request() -> TestResult {
 fn F180_low_memory() -> TestResult {
     with_pinners(|pinners| {
         for touch in [true, false] {
-            for pages in sizes() {
+            for pages in cases(SIZES) {
                 for (access, flags, _) in ACCESS {
                     let memory = Memory::low(pages * PAGE)?;
                     assert!(memory.address() < 1 << 31);
@@ -179,7 +173,7 @@ fn F181_keys_do_not_bind_devices() -> TestResult {
     with_pinners(|pinners| {
         for make in [Memory::anonymous, Memory::shared, Memory::hugetlb] {
             for touch in [true, false] {
-                for pages in sizes() {
+                for pages in cases(SIZES) {
                     for ((name, key), access) in keys
                         .into_iter()
                         .flat_map(|key| ACCESS.map(|access| (key, access)))

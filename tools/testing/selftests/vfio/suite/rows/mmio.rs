@@ -26,7 +26,7 @@ use crate::{
     check::{fails, fails_in, Books},
     emulated::By,
     fixture::Fixture,
-    harness::{rows, Row, TestResult},
+    harness::{cases, rows, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -476,7 +476,7 @@ fn R11_misaligned_in_huge_pages() -> TestResult {
     let books = Books::open()?;
     let memory = Memory::reserve(bench.len + HUGE_2M)?;
     // How far the addresses are from the region's own alignment, in pages.
-    for shift in [0, 1, 511] {
+    for shift in cases([0, 1, 511]) {
         bench.place(&memory, shift, 0, 4 * huge)?;
         for (first, pages) in [
             (1, 2),

@@ -24,7 +24,7 @@ use super::map::{copy, IOVA};
 use crate::{
     bench,
     check::{fails, permutations, pinned_pages},
-    harness::{rows, Holds, Row, TestResult},
+    harness::{cases, rows, Holds, Row, TestResult},
 };
 
 pub(crate) const ROWS: &[Row] = rows![
@@ -130,7 +130,7 @@ fn T01_close_in_any_order_with_two_groups() -> TestResult {
     // Five files: container, two groups, two devices. All orders of the last
     // four, with the container now here, now there among them: closing it never
     // changes anything.
-    for (n, order) in permutations([1_usize, 2, 3, 4]).into_iter().enumerate() {
+    for (n, order) in cases(permutations([1_usize, 2, 3, 4])).enumerate() {
         let mut order = order.to_vec();
         order.insert(n % 5, 0);
         let container = Container::open()?;
