@@ -21,8 +21,11 @@ LONG ?=
 ROWS ?=
 WORDS ?=
 IOMMU ?=
+KERNEL ?=
+DEMO_KERNEL ?= debian
 
-flavour := $(if $(DEBUG),debug,$(if $(CFI),cfi,release))
+# Which kernel the VM runs. KERNEL=debian: Debian's own, with its own modules.
+flavour := $(or $(KERNEL),$(if $(DEBUG),debug,$(if $(CFI),cfi,release)))
 build   := $(CURDIR)/build
 cargo   := cargo --quiet
 # Programs for the VM are static: its initramfs has no libraries.
@@ -37,20 +40,20 @@ split    := $(if $(SPLIT),KRUSTFLAGS='--cfg vfio_split_domains')
 # Copies what differs, so that nothing is written while another make uses it.
 copy := install --compare --mode=755
 
-# The kernel that user-visible builds are for: the one that runs, if its build
-# tree is there and will do, else the VM's.
-release := $(shell uname -r)
-running := /lib/modules/$(release)/build
-ifndef KDIR
-KDIR := $(if $(filter $(series) $(series).% $(series)-%,$(release)),$(if $(wildcard $(running)/rust/libkernel.rmeta),$(running)))
-endif
+# What user-visible builds are for: a kernel that is named, or else one that is
+# looked for. Evaluated in recipes.
+kdir = $(if $(KDIR),"$(KDIR)",$$(tools/kdir.sh))
 user_out := $(build)/modules
 
 # Where the kernel of the VM is. Evaluated in recipes, after set-up.
+ifeq ($(flavour),debian)
+vm_kernel = $$(tools/distro/vm-tree.sh "$(vm_out)/kernel")
+else
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
+endif
 
-.PHONY: help setup kernel modules modules_install vm-modules programs vm-ready demo test \
-	 test-all build-matrix iommu-matrix lock-order floor bench shell check rust-analyzer \
+.PHONY: help setup kernel modules modules_install modules_uninstall deb vm-modules programs vm-ready upstream demo vm-demo test \
+	 test-all build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
 	 layers clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
@@ -63,27 +66,34 @@ kernel: ## Build the kernel of the VM, if it is not there yet (DEBUG=1, CFI=1)
 	@tools/setup.sh
 	@tools/vm/kernel.sh $(flavour)
 
-modules: ## Build both modules against KDIR (default: the running kernel, else the VM's)
-ifneq ($(KDIR),)
-	@tools/modules.sh "$(KDIR)" "$(CURDIR)" "$(user_out)" modules
-else
-	@tools/setup.sh
-	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)" "$(user_out)" modules
-endif
+modules: ## Build both modules against KDIR (default: the running kernel's headers, else the VM's)
+	@kdir=$(kdir); tools/modules.sh "$$kdir" "$(CURDIR)" "$(user_out)" modules
 	@ls -1 $(user_out)/*.ko
 
-modules_install: modules ## Install them below /lib/modules (or INSTALL_MOD_PATH), in updates/
-	@tools/modules.sh "$(if $(KDIR),$(KDIR),$(vm_kernel))" "$(CURDIR)" "$(user_out)" modules_install
+modules_install: $(if $(wildcard $(user_out)/vfio.ko),,modules) ## Install them below /lib/modules (or INSTALL_MOD_PATH), in updates/
+	@tools/install.sh "$(user_out)"
+
+modules_uninstall: ## Remove what modules_install has installed
+	@tools/install.sh --remove
+
+deb: ## Make the Debian packages: modules for its newest kernel, DKMS, tools
+	@tools/setup.sh debian
+	@tools/distro/deb.sh "$(build)/deb"
 
 vm-modules:
-	@tools/setup.sh
+	@tools/setup.sh $(flavour)
+ifeq ($(flavour),debian)
+	@tools/distro/stage.sh run tools/distro/modules.sh "$(vm_out)"
+else
 	@kernel=$(vm_kernel); \
 	echo "==> building the modules for the $(flavour) kernel" >&2; \
 	tools/modules.sh "$$kernel" "$(CURDIR)" "$(vm_out)/out" $(split) modules; \
 	tools/modules.sh "$$kernel" "$(CURDIR)/tools/testing/selftests/vfio/fixture" \
 		"$(vm_out)/fixture" modules; \
-	mkdir -p "$(vm_out)/modules"; \
-	$(copy) -t "$(vm_out)/modules" "$(vm_out)"/out/*.ko "$(vm_out)"/fixture/*.ko
+	tools/modules.sh "$$kernel" "$(CURDIR)/tools/bench/floor" "$(vm_out)/floor" modules
+endif
+	@mkdir -p "$(vm_out)/modules"
+	@$(copy) -t "$(vm_out)/modules" "$(vm_out)"/{out,fixture,floor}/*.ko
 
 programs:
 	@tools/setup.sh
@@ -94,25 +104,31 @@ programs:
 	@$(copy) -t $(programs) target/static/$(target)/guest/vfio-{selftests,demo}
 
 # Whatever a VM runs.
-vm-ready: vm-modules programs
-	@tools/vm/upstream.sh "$(vm_kernel)"
+vm-ready: vm-modules programs upstream
+
+# The kernel's own selftests.
+upstream:
+	@tools/setup.sh
+	@tools/vm/upstream.sh >/dev/null
 
 # vm(arguments): runs the VM.
 vm = kernel=$(vm_kernel); target/debug/vm --kernel "$$kernel" --modules "$(vm_out)/modules" \
-	--programs "$(programs)" --programs "$$(tools/vm/upstream.sh "$$kernel")" \
-	--scratch "$(vm_out)/scratch" --impl "$(IMPL)" $(if $(DEBUG),--debug) \
-	$(addprefix --word ,$(WORDS) $(if $(SPLIT),split=yes)) $(1)
+	--programs "$(programs)" --scratch "$(vm_out)/scratch" --impl "$(IMPL)" \
+	$(if $(DEBUG),--debug) $(addprefix --word ,$(WORDS) $(if $(SPLIT),split=yes)) $(1)
 
-demo: vm-modules programs ## From a fresh machine to a DMA through our modules
+demo: ## From a fresh machine to a DMA through our modules, on Debian's own kernel (DEMO_KERNEL=vm: the VM's)
+	@$(MAKE) --no-print-directory $(if $(filter debian,$(DEMO_KERNEL)),KERNEL=debian) vm-demo
+
+vm-demo: vm-modules programs
 	@$(call vm,demo)
 
 # The host's tests come first, unless only some tests are wanted, and add to the
 # total, which is the last line also when something failed.
 host_log := $(if $(TESTS)$(SCOPE)$(PART),,$(build)/host-test.log)
 
-test: vm-modules programs ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, LONG=1, SPLIT=1, SCOPE=, PART=1/2, TESTS=pattern, WORDS=)
+test: vm-ready ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, LONG=1, SPLIT=1, SCOPE=, PART=1/2, TESTS=pattern, WORDS=)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
-	$(call vm,test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) $(if $(PART),--part $(PART)) \
+	$(call vm,--programs "$$(tools/vm/upstream.sh)" test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) $(if $(PART),--part $(PART)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
 
 lock-order: ## Compare docs/architecture.md with what lockdep saw in the last tests with DEBUG=1
@@ -121,12 +137,7 @@ lock-order: ## Compare docs/architecture.md with what lockdep saw in the last te
 test-all: ## Everything that is tested, with a table at the end: some hours
 	@tools/test-all.sh
 
-# Goes where the VM's image takes its modules from.
-floor: vm-modules
-	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)/tools/bench/floor" "$(vm_out)/floor" modules
-	@$(copy) -t "$(vm_out)/modules" "$(vm_out)"/floor/*.ko
-
-bench: floor programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
+bench: vm-modules programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
 	@$(static) --release -p vfio-bench
 	@$(copy) -t $(programs) target/static/$(target)/release/vfio-bench
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \

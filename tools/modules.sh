@@ -9,6 +9,8 @@
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
+# shellcheck source=tools/rust-tools.sh
+. "$top/tools/rust-tools.sh"
 
 usage="usage: modules.sh <KDIR> <source directory> <output directory> [make arguments]"
 kdir=${1:?$usage} dir=${2:?$usage} out=${3:?$usage}
@@ -42,19 +44,10 @@ if [ ! -f "$kdir/Module.symvers" ]; then
 	no "is configured but not built (no Module.symvers)." "Run 'make' there first."
 fi
 
-# Metadata loads only in the compiler that wrote it.
 wanted=$(value RUSTC_VERSION_TEXT)
-rustc=
-for candidate in "${RUSTC:-}" /usr/bin/rustc "$(command -v rustc || true)"; do
-	[ -x "$candidate" ] || continue
-	if [ "$("$candidate" --version)" = "$wanted" ]; then
-		rustc=$candidate
-		break
-	fi
-done
-[ -n "$rustc" ] || no "was built with $wanted." "Install that compiler, or name it: make RUSTC=..."
-bindgen=${BINDGEN:-$cache/tools/bin/bindgen}
-[ -x "$bindgen" ] || bindgen=$(command -v bindgen) ||
+rustc=$(rustc_for "$wanted") ||
+	no "was built with $wanted." "Install that compiler, or name it: make RUSTC=..."
+bindgen=$(find_bindgen "") ||
 	die "bindgen is missing: run 'make setup', or name it: make BINDGEN=..."
 
 bin=$(dirname "$rustc")

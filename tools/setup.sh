@@ -4,6 +4,10 @@
 # Installs what building and testing need and this machine lacks: packages of
 # Debian 12 or 13, the kernel's source, and bindgen. Says what it installs.
 # Does nothing, quickly, when nothing is missing.
+#
+#   setup.sh           all that this project can do
+#   setup.sh debian    only what a VM with Debian's own kernel needs, for which
+#                      everything is built elsewhere: see distro/stage.sh
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
@@ -16,6 +20,9 @@ packages=(
 	gcc libc6-dev make flex bison bc libelf-dev libssl-dev uuid-dev cpio kmod rsync
 	xz-utils busybox-static ca-certificates perl python3-venv shellcheck
 )
+if [ "${1:-}" = debian ]; then
+	packages=(gcc libc6-dev make kmod xz-utils busybox-static mmdebstrap)
+fi
 source_package=linux-source-$series
 qemu="qemu-system-x86"
 
@@ -36,7 +43,9 @@ missing=()
 for package in "${packages[@]}"; do
 	installed "$package" || missing+=("$package")
 done
-installed "$source_package" || [ -n "${KSRC:-}" ] || missing+=("$source_package")
+if [ "${1:-}" != debian ]; then
+	installed "$source_package" || [ -n "${KSRC:-}" ] || missing+=("$source_package")
+fi
 # igb, which the tests drive, came with QEMU 8.
 if ! installed $qemu || dpkg --compare-versions "$(version_of $qemu)" lt 1:8; then
 	missing+=("$qemu")
@@ -87,6 +96,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 		"${install[@]}" ${qemu_suite:+-t "$qemu_suite"} "$qemu" >&2
 	fi
 fi
+
+[ "${1:-}" != debian ] || exit 0
 
 # The kernel's source. A newer package replaces it.
 if [ -z "${KSRC:-}" ]; then

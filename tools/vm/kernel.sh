@@ -41,12 +41,10 @@ if [ ! -f "$tree/.complete" ]; then
 	done | sort -u)
 	[ -z "$missing" ] || die "the kernel refuses these settings:"$'\n'"$missing"
 	say "building it: 10 to 20 minutes on two cores, 15 to 30 with debugging"
-	# A line every half minute: how far it is, by the objects that exist.
-	(while sleep 30; do
-		printf '    %s objects\n' "$(grep -cE '^ +(CC|RUSTC|AS) ' "$tree/build.log" || true)" >&2
-	done) >/dev/null 9>&- &
-	heartbeat=$!
-	trap 'kill "$heartbeat" 2>/dev/null' EXIT
+	progress() {
+		printf '    %s objects\n' "$(grep -cE '^ +(CC|RUSTC|AS) ' "$tree/build.log" || true)"
+	}
+	heartbeat progress
 	kmake -j"$(nproc)" bzImage modules >"$tree/build.log" 2>&1 ||
 		{ tail -n 30 "$tree/build.log" >&2; die "the kernel build failed: $tree/build.log"; }
 	touch "$tree/.complete"

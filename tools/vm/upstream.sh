@@ -3,13 +3,10 @@
 #
 # Builds the kernel's own VFIO selftests, unmodified and static, and prints the
 # directory that holds the programs. Cached by kernel version.
-#
-#   upstream.sh <kernel build tree>
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-tree=${1:?usage: upstream.sh <kernel build tree>}
 src=${KSRC:-$cache/src/linux-source-$series}
 version=$(make -s -C "$src" kernelversion)
 key=$(cat "${BASH_SOURCE[0]}" "$top/tools/vm/group_mode.c" | sha256sum | cut -c1-12)
@@ -24,7 +21,7 @@ if [ ! -f "$out/.complete" ]; then
 	find "$out" -mindepth 1 ! -name .lock -delete
 	mkdir -p "$out/programs"
 	{
-		make -C "$tree" headers_install INSTALL_HDR_PATH="$out/headers" "${kernel_tools[@]}"
+		make -C "$src" "O=$out/scratch" headers_install INSTALL_HDR_PATH="$out/headers" "${kernel_tools[@]}"
 		make -C "$src/tools/testing/selftests/vfio" OUTPUT="$out" CC=gcc LDFLAGS=-static \
 			KHDR_INCLUDES="-isystem $out/headers/include"
 		for mode in vfio_type1_iommu vfio_type1v2_iommu; do

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes the Debian packages with Debian's own tools, and lets lintian look at them:
+# for the kernel of the root file system that stage.sh makes.
+#
+#   deb.sh <output directory>
+#
+# shellcheck disable=SC2016 # variables of other shells, and of dpkg
+set -euo pipefail
+# shellcheck source=tools/vm/env.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
+
+out=${1:?usage: deb.sh <output directory>}
+stage=$top/tools/distro/stage.sh
+version=$(sed -n '0,/^version = "\(.*\)"$/s//\1/p' "$top/Cargo.toml" | grep -m1 '^[0-9]')
+tree=$out/rust-vfio-$version
+
+"$stage" add build-essential debhelper dh-dkms lintian
+release=$("$stage" release)
+kernel_version=$("$stage" run dpkg-query -W -f='${Version}' "linux-headers-$release")
+
+# What is in git, as it is now.
+rm -rf "$tree"
+mkdir -p "$tree"
+git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$tree" -xf -
+mv "$tree/packaging/debian" "$tree"
+fill() {
+	sed -e "s/@RELEASE@/$release/g" -e "s/@KERNEL_VERSION@/$kernel_version/g" \
+		-e "s/@SERIES@/$series/g" "$tree/debian/$1.in" >"$tree/debian/$2"
+	rm "$tree/debian/$1.in"
+}
+fill control control
+for script in postinst prerm postrm; do
+	fill "modules.$script" "rust-vfio-modules-$release.$script"
+done
+echo "RELEASE := $release" >"$tree/debian/kernel.mk"
+# The time of the last change makes two builds of it the same.
+cat >"$tree/debian/changelog" <<END
+rust-vfio ($version) unstable; urgency=medium
+
+  * See CHANGELOG.md.
+
+ -- The rust_vfio developers <rust-vfio@localhost>  $(git -C "$top" log -1 --format=%cD)
+END
+
+say "building the packages"
+"$stage" run bash -ec 'cd "$1" && dpkg-buildpackage --build=binary --no-sign' bash "$tree" \
+	>"$out/build.log" 2>&1 || { tail -n 30 "$out/build.log" >&2; die "that failed: $out/build.log"; }
+say "checking them with lintian"
+"$stage" run bash -ec 'cd "$1" && lintian --fail-on error,warning --info *.changes' bash "$out"
+ls -1 "$out"/*.deb

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes a root file system of Debian 13 with what builds modules for Debian's own
+# kernel of our series: its compilers, the kernel's headers, source and binary. It
+# lies in the cache, and nothing of it is installed on this machine.
+#
+#   stage.sh path                   print where it is
+#   stage.sh release                print the release of its kernel
+#   stage.sh add PACKAGE...         install packages there that it lacks
+#   stage.sh run COMMAND...         run a command in it, in the directory of this
+#                                   project and with the same cache
+#
+# Each makes it first if it is not there: some 450 MB are fetched.
+set -euo pipefail
+# shellcheck source=tools/vm/env.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
+
+suite=trixie
+stage=$cache/$suite
+flavour=amd64
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || die "not root, and no sudo, to make a root file system"
+	as_root=(sudo)
+fi
+
+# The mirror that this machine uses.
+mirror() {
+	local uri
+	# shellcheck disable=SC2016 # a variable of apt
+	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/\?$')
+	[ -n "$uri" ] || die "apt knows no mirror of Debian"
+	echo "${uri%/}"
+}
+
+make_stage() {
+	local uri
+	# What is not unpacked. The kernel needs the library of the compiler's source.
+	local excluded=(
+		/usr/share/{doc,man,locale,info}/'*'
+		/usr/src/'rustc-*/src'/{tools,doc,ci}/'*'
+	)
+	uri=$(mirror)
+	say "making a Debian 13 in $stage, to build in: fetching some 450 MB"
+	"${as_root[@]}" rm -rf --one-file-system "$stage.new"
+	mkdir -p "$cache"
+	progress() { printf '    %s\n' "$("${as_root[@]}" du -sxh "$stage.new" 2>/dev/null | cut -f1)"; }
+	heartbeat progress
+	# What it mounts in there is to be seen, and if it is killed to stay, nowhere else.
+	"${as_root[@]}" unshare --mount mmdebstrap --quiet --variant=apt \
+		--aptopt='APT::Install-Recommends "false"' \
+		"${excluded[@]/#/--dpkgopt=path-exclude=}" \
+		--include=gcc-14,libc6-dev,make,rustc,rustfmt,rust-src,bindgen,xz-utils,kmod,perl \
+		--customize-hook="$top/tools/distro/stage-kernel.sh \"\$1\" $series $flavour" \
+		"$suite" "$stage.new" - >&2 <<-END
+		deb $uri $suite main
+		deb $uri $suite-backports main
+	END
+	"${as_root[@]}" rm -rf --one-file-system "$stage"
+	"${as_root[@]}" mv "$stage.new" "$stage"
+}
+
+# inside COMMAND...: runs a command there, with mounts that end with it. What it
+# makes in this project's directory belongs to whom that belongs to.
+inside() {
+	# shellcheck disable=SC2016 # variables of that shell
+	"${as_root[@]}" unshare --mount --propagation private bash -ec '
+		stage=$1 top=$2 cache=$3
+		shift 3
+		for dir in /dev /proc /sys "$top" "$cache"; do
+			mkdir -p "$stage$dir"
+			mount --rbind "$dir" "$stage$dir"
+		done
+		status=0
+		chroot "$stage" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive \
+			RUST_VFIO_CACHE="$cache" BINDGEN=/usr/bin/bindgen \
+			bash -c "cd \"\$0\" && exec \"\$@\"" "$top" "$@" || status=$?
+		[ -O "$top" ] || chown -R --reference="$top" "$top/build"
+		exit $status
+	' bash "$stage" "$top" "$cache" "$@"
+}
+
+[ -e "$stage/.complete" ] || make_stage
+case ${1:-} in
+path) echo "$stage" ;;
+release) cat "$stage/.complete" ;;
+add)
+	shift
+	# shellcheck disable=SC2016 # dpkg's
+	have=$(inside dpkg-query -W -f='${db:Status-Abbrev}${Package}\n')
+	missing=()
+	for package; do
+		grep -qx "ii $package" <<<"$have" || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || exit 0
+	say "adding ${missing[*]} to $stage"
+	inside sh -ec 'apt-get -qq update; apt-get -qq install -y "$@"' sh "${missing[@]}" >&2
+	;;
+run)
+	shift
+	inside "$@"
+	;;
+*) die "usage: stage.sh path|release|add PACKAGE...|run COMMAND..." ;;
+esac

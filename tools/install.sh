@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Installs the modules for the kernel that they were built for, where modprobe
+# prefers them to the kernel's own, which stay where they are; or removes them.
+# Fails unless modprobe then takes what it shall.
+#
+#   install.sh <directory of built modules>
+#   install.sh --remove
+#
+# INSTALL_MOD_PATH is put before /lib/modules, as in the kernel's own makefiles.
+# SIGN_KEY and SIGN_CERT sign the modules. Without them a key is taken that the
+# kernel's build tree or DKMS has.
+set -euo pipefail
+# shellcheck source=tools/vm/env.sh
+. "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
+PATH=$PATH:/usr/sbin:/sbin
+
+root=${INSTALL_MOD_PATH:-}
+modules=(vfio vfio_iommu_type1)
+
+ours() { [ "$(modinfo -F author "$1" 2>/dev/null)" = "The rust_vfio developers" ]; }
+
+# chosen RELEASE MODULE: the file that modprobe takes.
+chosen() { modinfo --basedir "${root:-/}" --set-version "$1" --filename "$2" 2>/dev/null; }
+
+# Prints the key and the certificate to sign with, if there are any.
+signer() {
+	local build=$root/lib/modules/$1/build pair
+	if [ -n "${SIGN_KEY:-}" ]; then
+		echo "$SIGN_KEY ${SIGN_CERT:?is not set, and SIGN_KEY is}"
+		return
+	fi
+	for pair in "$build/certs/signing_key.pem $build/certs/signing_key.x509" \
+		"/var/lib/dkms/mok.key /var/lib/dkms/mok.pub"; do
+		if [ -r "${pair% *}" ] && [ -r "${pair#* }" ]; then
+			echo "$pair"
+			return
+		fi
+	done
+}
+
+# Whether the kernel that runs refuses modules that nobody signed whom it knows.
+wants_signatures() {
+	grep -qsx Y /sys/module/module/parameters/sig_enforce ||
+		grep -qs '\[\(integrity\|confidentiality\)\]' /sys/kernel/security/lockdown
+}
+
+install_modules() {
+	local from=$1 release dir build key cert module file hash
+	for module in "${modules[@]}"; do
+		[ -f "$from/$module.ko" ] || die "$from/$module.ko is not there: run 'make' first"
+	done
+	release=$(modinfo -F vermagic "$from/vfio.ko" | cut -d' ' -f1)
+	dir=$root/lib/modules/$release
+	build=$dir/build
+	[ -d "$dir" ] || die "the modules are built for Linux $release, and $dir is not there"
+	read -r key cert < <(signer "$release") || true
+	if [ -z "${key:-}" ] && [ -z "$root" ] && wants_signatures; then
+		die "this kernel loads signed modules only, and there is no key to sign with." \
+			"docs/install.md, Secure Boot, says how to make one. Nothing was installed."
+	fi
+	mkdir -p "$dir/updates"
+	for module in "${modules[@]}"; do
+		file=$dir/updates/$module.ko
+		strip --strip-debug -o "$file.new" "$from/$module.ko"
+		if [ -n "${key:-}" ]; then
+			hash=$(sed -n 's/^CONFIG_MODULE_SIG_HASH="\(.*\)"$/\1/p' "$build/.config")
+			"$build/scripts/sign-file" "$hash" "$key" "$cert" "$file.new"
+		fi
+		chmod 644 "$file.new"
+		mv "$file.new" "$file"
+	done
+	depmod --basedir "${root:-/}" "$release"
+	for module in "${modules[@]}"; do
+		file=$(chosen "$release" "$module") || true
+		[ "$(realpath "${file:-/}")" = "$(realpath "$dir/updates/$module.ko")" ] ||
+			die "modprobe takes ${file:-nothing} for $module, not $dir/updates/$module.ko." \
+				"Is there an 'override' in /etc/depmod.d?"
+		echo "$file${key:+ (signed with $key)}"
+	done
+}
+
+remove_modules() {
+	local file dir release module found=
+	for file in "$root"/lib/modules/*/updates/vfio{,_iommu_type1}.ko; do
+		if [ ! -f "$file" ] || ! ours "$file"; then continue; fi
+		echo "removing $file"
+		rm "$file"
+		dir=$(dirname "$file")
+		rmdir --ignore-fail-on-non-empty "$dir"
+		found+=" $(basename "$(dirname "$dir")")"
+	done
+	[ -n "$found" ] || say "none of our modules is installed"
+	for release in $(tr ' ' '\n' <<<"$found" | sort -u); do
+		depmod --basedir "${root:-/}" "$release"
+		for module in "${modules[@]}"; do
+			file=$(chosen "$release" "$module") || true
+			[ -n "$file" ] || { say "Linux $release has no $module now"; continue; }
+			! ours "$file" || die "modprobe still takes $file, which 'make modules_install' did not install"
+			echo "$file"
+		done
+	done
+}
+
+case ${1:?usage: install.sh <directory of built modules> | --remove} in
+--remove) remove_modules ;;
+*) install_modules "$1" ;;
+esac
