@@ -19,6 +19,7 @@ PART ?=
 CHECK ?=
 LONG ?=
 ROWS ?=
+PATCHES ?=
 WORDS ?=
 IOMMU ?=
 KERNEL ?=
@@ -53,7 +54,7 @@ vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 endif
 
 .PHONY: help setup kernel modules modules_install modules_uninstall deb vm-modules programs vm-ready upstream demo vm-demo test \
-	 test-all build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
+	 test-all distro-test intree intree-test build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
 	 layers clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
@@ -131,6 +132,10 @@ test: vm-ready ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, LONG=1,
 	$(call vm,--programs "$$(tools/vm/upstream.sh)" test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) $(if $(PART),--part $(PART)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
 
+distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and our rows on its kernel (TESTS=step)
+	@$(MAKE) --no-print-directory deb
+	@tools/distro/test.sh "$(build)/deb" "$(programs)" "$(build)/distro-test" $(TESTS)
+
 lock-order: ## Compare docs/architecture.md with what lockdep saw in the last tests with DEBUG=1
 	@tools/lockdep.py "$(build)"/vm-debug/scratch/test*-rust.lockdep
 
@@ -142,6 +147,14 @@ bench: vm-modules programs ## Compare instruction counts with the C modules (CHE
 	@$(copy) -t $(programs) target/static/$(target)/release/vfio-bench
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
 		$(if $(ROWS),--only '$(ROWS)'))
+
+intree: ## Make patches that put the modules into a kernel tree (KSRC=source, PATCHES=directory)
+	@tools/intree.sh "$${KSRC:?is not set: name the source of a kernel $(series)}" "$(or $(PATCHES),$(build)/patches)"
+
+intree-test: vm-ready ## Build and test the VM's kernel with these patches, in each way to have VFIO (TESTS=way)
+	@tools/setup.sh
+	@source tools/vm/env.sh; tools/intree.sh "$${KSRC:-$$cache/src/linux-source-$$series}" "$(build)/patches" >/dev/null
+	@tools/intree-test.sh "$(vm_kernel)" "$(build)/patches" "$(programs)" "$(build)/intree" $(TESTS)
 
 build-matrix: programs ## Build for each configuration of VFIO, and load what was built (IMPL=)
 	@tools/build-matrix.sh "$(vm_kernel)" "$(programs)" "$(build)/matrix" "$(IMPL)" "$(TESTS)"

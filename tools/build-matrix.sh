@@ -112,6 +112,7 @@ boot() {
 	local out=$1 stage=$1/stage
 	mkdir -p "$stage/arch/x86/boot" "$out/programs"
 	ln -sf "$kernel/arch/x86/boot/bzImage" "$stage/arch/x86/boot/bzImage"
+	cp "$tree/.config" "$stage/.config"
 	mapfile -t modules < <(neighbours)
 	printf "$tree/%s\n" "${modules[@]/%.ko/.o}" >"$stage/modules.order"
 	! is KVM || printf "$kernel/arch/x86/kvm/%s.o\n" kvm kvm-amd >>"$stage/modules.order"

@@ -22,7 +22,7 @@ built() {
 	local dir=$1 out=$2 stamp=$2/.checked
 	shift 2
 	if [ "$(cat "$stamp" 2>/dev/null)" = "$kernel" ] && [ -z "$(find "$@" \
-		\( -name '*.h' -o -name Kbuild -o -name vfio_bindings.rs \) -newer "$stamp")" ]; then
+		\( -name '*.h' -o -name '*.mk' -o -name Kbuild -o -name vfio_bindings.rs \) -newer "$stamp")" ]; then
 		return
 	fi
 	say "building ${out##*/} once"

@@ -21,7 +21,7 @@ ignored=(
 	EMBEDDED_FILENAME
 )
 
-mapfile -t files < <(git ls-files '*.c' '*.h' '*Kbuild' '*Kconfig' '*Makefile')
+mapfile -t files < <(git ls-files '*.c' '*.h' '*.mk' '*Kbuild' '*Kconfig' '*Makefile')
 # --no-tree: this is not the kernel's tree, so it has no MAINTAINERS to look into.
 # --file: whole files and not patches.
 "$src/scripts/checkpatch.pl" --no-tree --strict --show-types --terse --quiet --no-summary \

@@ -6,6 +6,8 @@
 #
 #   deb.sh <output directory>
 #
+# Whoever builds a package is its maintainer: DEBFULLNAME and DEBEMAIL say who.
+#
 # shellcheck disable=SC2016 # variables of other shells, and of dpkg
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
@@ -15,6 +17,8 @@ out=${1:?usage: deb.sh <output directory>}
 stage=$top/tools/distro/stage.sh
 version=$(sed -n '0,/^version = "\(.*\)"$/s//\1/p' "$top/Cargo.toml" | grep -m1 '^[0-9]')
 tree=$out/rust-vfio-$version
+
+maintainer="${DEBFULLNAME:-The rust_vfio developers} <${DEBEMAIL:-rust-vfio@example.org}>"
 
 "$stage" add build-essential debhelper dh-dkms lintian
 release=$("$stage" release)
@@ -27,7 +31,7 @@ git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "
 mv "$tree/packaging/debian" "$tree"
 fill() {
 	sed -e "s/@RELEASE@/$release/g" -e "s/@KERNEL_VERSION@/$kernel_version/g" \
-		-e "s/@SERIES@/$series/g" "$tree/debian/$1.in" >"$tree/debian/$2"
+		-e "s/@SERIES@/$series/g" -e "s/@MAINTAINER@/$maintainer/" "$tree/debian/$1.in" >"$tree/debian/$2"
 	rm "$tree/debian/$1.in"
 }
 fill control control
@@ -41,12 +45,12 @@ rust-vfio ($version) unstable; urgency=medium
 
   * See CHANGELOG.md.
 
- -- The rust_vfio developers <rust-vfio@localhost>  $(git -C "$top" log -1 --format=%cD)
+ -- $maintainer  $(git -C "$top" log -1 --format=%cD)
 END
 
 say "building the packages"
 "$stage" run bash -ec 'cd "$1" && dpkg-buildpackage --build=binary --no-sign' bash "$tree" \
 	>"$out/build.log" 2>&1 || { tail -n 30 "$out/build.log" >&2; die "that failed: $out/build.log"; }
 say "checking them with lintian"
-"$stage" run bash -ec 'cd "$1" && lintian --fail-on error,warning --info *.changes' bash "$out"
+"$stage" run bash -ec 'cd "$1" && lintian --fail-on error,warning *.changes' bash "$out"
 ls -1 "$out"/*.deb

@@ -28,7 +28,7 @@ within sh -ec '
 	dpkg-deb --extract linux-binary-*.deb /
 	dpkg-deb --fsys-tarfile linux-modules-*.deb | tar -C / -x --wildcards \
 		"*/kernel/drivers/vfio/*" "*/kernel/virt/*" "*/kernel/arch/x86/kvm/*" \
-		"*/kernel/fs/fuse/*" "*/kernel/drivers/iommu/*"
+		"*/kernel/fs/fuse/*" "*/kernel/drivers/iommu/*" "*/kernel/drivers/crypto/ccp/*"
 	rm linux-binary-*.deb linux-modules-*.deb
 	depmod "$1"
 ' sh "$release"

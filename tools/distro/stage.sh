@@ -16,51 +16,10 @@ set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
 
-suite=trixie
+# shellcheck source=tools/distro/debian.sh
+. "$top/tools/distro/debian.sh"
+
 stage=$cache/$suite
-flavour=amd64
-
-as_root=()
-if [ "$(id -u)" != 0 ]; then
-	command -v sudo >/dev/null || die "not root, and no sudo, to make a root file system"
-	as_root=(sudo)
-fi
-
-# The mirror that this machine uses.
-mirror() {
-	local uri
-	# shellcheck disable=SC2016 # a variable of apt
-	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/\?$')
-	[ -n "$uri" ] || die "apt knows no mirror of Debian"
-	echo "${uri%/}"
-}
-
-make_stage() {
-	local uri
-	# What is not unpacked. The kernel needs the library of the compiler's source.
-	local excluded=(
-		/usr/share/{doc,man,locale,info}/'*'
-		/usr/src/'rustc-*/src'/{tools,doc,ci}/'*'
-	)
-	uri=$(mirror)
-	say "making a Debian 13 in $stage, to build in: fetching some 450 MB"
-	"${as_root[@]}" rm -rf --one-file-system "$stage.new"
-	mkdir -p "$cache"
-	progress() { printf '    %s\n' "$("${as_root[@]}" du -sxh "$stage.new" 2>/dev/null | cut -f1)"; }
-	heartbeat progress
-	# What it mounts in there is to be seen, and if it is killed to stay, nowhere else.
-	"${as_root[@]}" unshare --mount mmdebstrap --quiet --variant=apt \
-		--aptopt='APT::Install-Recommends "false"' \
-		"${excluded[@]/#/--dpkgopt=path-exclude=}" \
-		--include=gcc-14,libc6-dev,make,rustc,rustfmt,rust-src,bindgen,xz-utils,kmod,perl \
-		--customize-hook="$top/tools/distro/stage-kernel.sh \"\$1\" $series $flavour" \
-		"$suite" "$stage.new" - >&2 <<-END
-		deb $uri $suite main
-		deb $uri $suite-backports main
-	END
-	"${as_root[@]}" rm -rf --one-file-system "$stage"
-	"${as_root[@]}" mv "$stage.new" "$stage"
-}
 
 # inside COMMAND...: runs a command there, with mounts that end with it. What it
 # makes in this project's directory belongs to whom that belongs to.
@@ -82,7 +41,11 @@ inside() {
 	' bash "$stage" "$top" "$cache" "$@"
 }
 
-[ -e "$stage/.complete" ] || make_stage
+if [ ! -e "$stage/.complete" ]; then
+	say "making a Debian 13 in $stage, to build in: fetching some 450 MB"
+	debian "$stage" apt gcc-14,libc6-dev,make,rustc,rustfmt,rust-src,bindgen,xz-utils,kmod,perl \
+		"$top/tools/distro/stage-kernel.sh \"\$1\" $series amd64"
+fi
 case ${1:-} in
 path) echo "$stage" ;;
 release) cat "$stage/.complete" ;;

@@ -18,6 +18,7 @@ wanted=(vfio_iommu_type1 vfio-pci kvm-amd mdev fuse)
 rm -rf "$tree"
 mkdir -p "$tree/arch/x86/boot"
 ln -s "$root/lib/modules/$release/vmlinuz" "$tree/arch/x86/boot/bzImage"
+ln -s "$root/lib/modules/$release/config" "$tree/.config"
 /sbin/modprobe --dirname "$root" --set-version "$release" --all --show-depends "${wanted[@]}" |
 	awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
 	while read -r packed; do

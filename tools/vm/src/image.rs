@@ -3,7 +3,8 @@
 //! init script, packed into one uncompressed cpio archive.
 //!
 //! Guest layout: programs in `/bin`, the kernel's modules flat in `/modules`
-//! with its two VFIO modules in `/modules/c`, ours in `/modules/rust`.
+//! with its two VFIO modules in `/modules/c`, ours in `/modules/rust`, and the
+//! kernel's configuration in `/boot/config`.
 
 use std::{
     collections::BTreeSet,

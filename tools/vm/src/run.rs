@@ -96,6 +96,8 @@ impl Boot {
         for dir in &self.programs {
             image.programs(dir)?;
         }
+        let config = self.kernel.join(".config");
+        image.file("/boot/config", &config)?;
         image.bytes("/job", self.job.script().as_bytes())?;
         image.finish()
     }

@@ -73,8 +73,13 @@ impl Kvm {
     /// Loads it from the test VM's directory, if need be.
     pub fn load() -> anyhow::Result<Self> {
         if !Path::new(PATH).exists() {
-            module::load("kvm", "")?;
-            module::load("kvm-amd", "")?;
+            // The second one is below the third where the kernel can encrypt
+            // the memory of virtual machines.
+            for name in ["kvm", "ccp", "kvm-amd"] {
+                if module::file(name).exists() && !module::is_loaded(name) {
+                    module::load(name, "")?;
+                }
+            }
         }
         let file = rustix::fs::open(PATH, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { file })

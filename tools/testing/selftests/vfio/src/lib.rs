@@ -7,7 +7,7 @@
 //! Or it opens the device by its [`node`], binds it to an [`iommufd`] and
 //! attaches it to an address space there.
 //! Around that: [`pci`] and [`mdev`] find devices and hand them to VFIO,
-//! [`module`] and [`kmsg`] look at the kernel, [`process`] at ourselves,
+//! [`module`], [`config`] and [`kmsg`] look at the kernel, [`process`] at ourselves,
 //! [`passing`] hands open files to another process, [`kvm`] makes a virtual
 //! machine that a device can belong to, [`compat`] speaks as a 32-bit program,
 //! and [`aio`] and [`uring`] do input and output in the background.
@@ -30,6 +30,7 @@ pub mod aio;
 pub mod caps;
 pub mod cgroup;
 pub mod compat;
+pub mod config;
 pub mod container;
 pub mod device;
 pub mod dirty;

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # vm/env.sh, sourced before this, says where the cache is
+#
+# Makes root file systems of Debian 13, from the mirror that this machine uses.
+# Sourced.
+
+suite=trixie
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || die "not root, and no sudo, to make a root file system"
+	as_root=(sudo)
+fi
+
+# debian DIRECTORY VARIANT PACKAGES COMMAND: makes one with these packages. The
+# command runs at the end, with the directory as $1.
+debian() {
+	local dir=$1 variant=$2 packages=$3 command=$4 uri
+	# What is not unpacked. The kernel needs the library of the compiler's source.
+	local excluded=(
+		/usr/share/{doc,man,locale,info}/'*'
+		/usr/src/'rustc-*/src'/{tools,doc,ci}/'*'
+	)
+	# shellcheck disable=SC2016 # a variable of apt
+	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/\?$')
+	[ -n "$uri" ] || die "apt knows no mirror of Debian"
+	uri=${uri%/}
+	"${as_root[@]}" rm -rf --one-file-system "$dir.new"
+	mkdir -p "$(dirname "$dir")"
+	# shellcheck disable=SC2317 # heartbeat calls it
+	progress() { printf '    %s\n' "$("${as_root[@]}" du -sxh "$dir.new" 2>/dev/null | cut -f1)"; }
+	heartbeat progress
+	# What it mounts in there is to be seen, and if it is killed to stay, nowhere else.
+	"${as_root[@]}" unshare --mount mmdebstrap "--variant=$variant" \
+		--aptopt='APT::Install-Recommends "false"' \
+		"${excluded[@]/#/--dpkgopt=path-exclude=}" \
+		"--include=$packages" "--customize-hook=$command" \
+		"$suite" "$dir.new" - >&2 <<-END
+		deb $uri $suite main
+		deb $uri $suite-backports main
+	END
+	"${as_root[@]}" rm -rf --one-file-system "$dir"
+	"${as_root[@]}" mv "$dir.new" "$dir"
+}

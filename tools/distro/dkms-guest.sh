@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What dkms-test.sh runs in the other root file system.
+#
+# shellcheck disable=SC2317 # check calls the functions
+set -u
+release=$1
+stock=/lib/modules/$release/kernel/drivers/vfio
+failed=0
+
+check() { # NAME COMMAND...
+	local name=$1 log
+	shift
+	if log=$("$@" 2>&1); then
+		echo "ok - $name"
+	else
+		echo "not ok - $name"
+		echo "# ${log//$'\n'/$'\n'# }"
+		failed=1
+	fi
+}
+fails() { ! "$@"; }
+comes_from() { # DIRECTORY: modprobe takes both modules from there
+	local module
+	for module in vfio vfio_iommu_type1; do
+		modinfo -k "$release" -n "$module"
+		[[ $(modinfo -k "$release" -n "$module") == "$1"/* ]] || return
+	done
+}
+same_stock() { (cd "$stock" && sha256sum --quiet --check /tmp/stock.sums); }
+
+(cd "$stock" && sha256sum ./*.ko* >/tmp/stock.sums)
+# A kernel of another series, which must not be in the way.
+mkdir -p /lib/modules/6.1.0-1-amd64/kernel /usr/src/linux-headers-6.1.0-1-amd64
+ln -s /usr/src/linux-headers-6.1.0-1-amd64 /lib/modules/6.1.0-1-amd64/build
+touch /lib/modules/6.1.0-1-amd64/modules.{order,builtin}
+
+apt-get -qq update
+check "the packages are installed, and build" \
+	apt-get -qq install -y /srv/debs/rust-vfio-tools_*.deb /srv/debs/rust-vfio-dkms_*.deb
+dkms status
+check "modprobe takes what was built" comes_from "/lib/modules/$release/updates/dkms"
+check "the kernel's modules are where they were" same_stock
+check "the metadata is kept" test -e "/var/cache/rust-vfio/$release/.complete"
+check "rust-vfio-switch c" rust-vfio-switch c
+check "modprobe takes the kernel's" comes_from "$stock"
+check "rust-vfio-switch rust" rust-vfio-switch rust
+check "modprobe takes what was built, again" comes_from "/lib/modules/$release/updates/dkms"
+cp "/lib/modules/$release"/updates/dkms/vfio*.ko* /srv/
+check "removing the package" apt-get -qq purge -y rust-vfio-dkms rust-vfio-tools
+check "modprobe takes the kernel's" comes_from "$stock"
+check "the kernel's modules are where they were" same_stock
+check "no metadata is left" fails test -e /var/cache/rust-vfio
+check "no module is left" fails test -e "/lib/modules/$release/updates/dkms/vfio.ko.xz"
+check "no choice is left" fails test -e /etc/depmod.d/rust-vfio.conf
+exit $failed

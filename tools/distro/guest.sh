@@ -1,0 +1,152 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs on a whole Debian 13, as a service at the end of the boot, with what test.sh
+# has put into /srv/rust-vfio: our packages and the programs of the tests. Which of
+# the functions below it runs, the kernel's command line says (distro_test=...).
+# Prints one line for each check, and switches the machine off.
+set -u
+cd /srv/rust-vfio || exit
+PATH=$PATH:/srv/rust-vfio/programs
+export DEBIAN_FRONTEND=noninteractive
+release=$(uname -r)
+stock=/lib/modules/$release/kernel/drivers/vfio
+
+check() { # NAME COMMAND...
+	local name=$1 log status=0
+	shift
+	log=$("$@" 2>&1) || status=$?
+	if [ $status = 0 ]; then
+		echo "ok - $name"
+	else
+		echo "not ok - $name"
+	fi
+	[ -z "$log" ] || echo "# ${log//$'\n'/$'\n'# }"
+}
+fails() { ! "$@"; }
+prints() { # TEXT COMMAND...: its output contains TEXT
+	local text=$1 out
+	shift
+	out=$("$@" 2>&1)
+	echo "$out"
+	grep -qF -- "$text" <<<"$out"
+}
+
+author_of_loaded() {
+	local file
+	for file in "/lib/modules/$release/updates"/*/"$1".ko* "$stock/$1".ko*; do
+		[ "$(modinfo -F srcversion "$file" 2>/dev/null)" = "$(cat "/sys/module/$1/srcversion")" ] &&
+			modinfo -F author "$file" && return
+	done
+	echo "nothing that is installed"
+}
+loaded() { # rust|c: both modules are loaded, and are these
+	local module author
+	for module in vfio vfio_iommu_type1; do
+		author=$(author_of_loaded $module)
+		echo "$module: by $author"
+		case $1:$author in
+		rust:'The rust_vfio developers') ;;
+		c:'Alex Williamson'*) ;;
+		*) return 1 ;;
+		esac
+	done
+}
+unload() { modprobe -r vfio-pci vfio_iommu_type1 vfio; }
+# Opens the container as somebody without rights, which loads the modules.
+open_as_nobody() { setpriv --reuid nobody --clear-groups sh -c ': <>/dev/vfio/vfio'; }
+demo() { modprobe vfio-pci && IMPL=$1 timeout 600 vfio-demo; }
+install_packages() { apt-get -qq install -y ./debs/rust-vfio-tools_*.deb ./debs/rust-vfio-modules-*.deb; }
+remove_packages() { apt-get -qq purge -y "rust-vfio-modules-$release" rust-vfio-tools; }
+# What the packages of the kernel say of its files.
+verify() { dpkg --verify "linux-modules-$release" "linux-image-$release" "linux-binary-$release" | tee /dev/stderr | fails grep -q .; }
+nothing_left() { find / -xdev -path /srv -prune -o \( -name '*rust-vfio*' -print \) | grep -v '^/var/\(log\|cache/apt\|lib/systemd\)\|distro-test' | tee /dev/stderr | fails grep -q .; }
+initramfs_has() { # rust|c
+	local dir=/tmp/initramfs
+	rm -rf $dir
+	unmkinitramfs "/boot/initrd.img-$release" $dir || return
+	local file
+	file=$(find $dir -name 'vfio.ko*')
+	echo "$file" "$(modinfo -F author "$file")"
+	case $1:$(modinfo -F author "$file") in
+	rust:'The rust_vfio developers' | c:'Alex Williamson'*) ;;
+	*) return 1 ;;
+	esac
+}
+
+install() {
+	check "a user opens /dev/vfio/vfio, and the kernel's modules are loaded" open_as_nobody
+	check "they are in C" loaded c
+	check "the packages are installed" install_packages
+	check "nobody used VFIO, so ours are loaded now" loaded rust
+	check "the kernel's files are as they were" verify
+	check "status says so" prints "written in Rust" rust-vfio-switch status
+	check "the demonstration runs" demo rust
+	check "switch to C" rust-vfio-switch c
+	check "C is loaded" loaded c
+	check "switch to C again" rust-vfio-switch c
+	check "it is still loaded" loaded c
+	check "status says so" prints "written in C" rust-vfio-switch status
+	check "the demonstration runs in C" demo c
+	sleep 10000 <>/dev/vfio/vfio &
+	local user=$!
+	check "switch to Rust while somebody uses VFIO: it says who" prints "$user sleep" rust-vfio-switch rust
+	check "what is used stays loaded" loaded c
+	check "status says that this is not what is chosen" prints "not what is chosen" rust-vfio-switch status
+	kill $user
+	wait $user 2>/dev/null
+	check "switch to Rust again" rust-vfio-switch rust
+	check "Rust is loaded" loaded rust
+	check "only root switches" fails setpriv --reuid nobody --clear-groups rust-vfio-switch c
+	check "what is no choice is refused" fails rust-vfio-switch java
+}
+
+reboot() {
+	check "a user opens /dev/vfio/vfio" open_as_nobody
+	check "ours are loaded" loaded rust
+	check "they unload" unload
+	printf 'vfio\nvfio_iommu_type1\n' >>/etc/initramfs-tools/modules
+	check "an initramfs takes VFIO" update-initramfs -u
+	check "it took ours" initramfs_has rust
+	check "switch to C" rust-vfio-switch c
+	check "the initramfs has C" initramfs_has c
+	check "switch to Rust" rust-vfio-switch rust
+	check "the initramfs has Rust" initramfs_has rust
+}
+
+remove() {
+	check "ours are loaded, from the initramfs" loaded rust
+	check "the packages are removed" remove_packages
+	check "C is loaded" loaded c
+	check "the initramfs has C" initramfs_has c
+	check "the kernel's files are as they were" verify
+	check "nothing is left" nothing_left
+}
+
+signed() {
+	check "this kernel wants signatures" grep -q Y /sys/module/module/parameters/sig_enforce
+	check "the packages are installed" install_packages
+	check "C is chosen" prints "chosen: VFIO in C" rust-vfio-switch status
+	check "a user opens /dev/vfio/vfio" open_as_nobody
+	check "C is loaded" loaded c
+	check "Rust is refused" fails rust-vfio-switch rust
+	check "and it says what to do" prints "mokutil --import" rust-vfio-switch rust
+	check "the demonstration runs in C" demo c
+}
+
+selftests() {
+	local impl
+	for impl in rust c; do
+		rust-vfio-switch $impl
+		modprobe vfio-pci
+		echo "# selftests with $impl"
+		IMPL=$impl SLOW=2 vfio-selftests
+	done
+}
+
+exec >/dev/ttyS1 2>&1
+step=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^distro_test=//p')
+echo "# $step on Linux $release"
+"$step"
+echo "# end of $step"
+systemctl poweroff --no-block

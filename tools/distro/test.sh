@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Installs the Debian packages on a whole Debian 13 with its own kernel, in a VM, as
+# a user does, and checks what a user sees: see guest.sh. Prints the totals at the end.
+#
+#   test.sh <directory of packages> <programs> <work directory> [step...]
+set -euo pipefail
+# shellcheck source=tools/vm/env.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
+# shellcheck source=tools/distro/debian.sh
+. "$top/tools/distro/debian.sh"
+
+usage="usage: test.sh <directory of packages> <programs> <work directory> [step...]"
+debs=${1:?$usage} programs=${2:?$usage} work=${3:?$usage}
+shift 3
+# In this order: each goes on where the one before it has ended.
+steps=(install reboot remove signed)
+[ $# = 0 ] || steps=("$@")
+declare -A words=([signed]=module.sig_enforce=1)
+
+machine=$("$top/tools/distro/machine.sh")
+release=${machine##*/machine-}
+disk=$work/disk.ext4
+mkdir -p "$work"
+
+say "making the disk"
+rm -rf "$work/srv"
+mkdir -p "$work/srv/debs" "$work/srv/programs"
+cp "$debs"/*.deb "$work/srv/debs/"
+cp "$programs"/vfio-{demo,selftests} "$work/srv/programs/"
+install -m 755 "$top/tools/distro/guest.sh" "$work/srv/"
+cat >"$work/distro-test.service" <<-'END'
+	[Unit]
+	Description=Tests of rust_vfio
+	After=multi-user.target
+	[Service]
+	Type=idle
+	ExecStart=/srv/rust-vfio/guest.sh
+	[Install]
+	WantedBy=graphical.target
+END
+# As a layer over the root file system, so that it stays as it is.
+# shellcheck disable=SC2016 # variables of that shell
+"${as_root[@]}" unshare --mount --propagation private bash -ec '
+	machine=$1 work=$2 disk=$3
+	rm -rf "$work"/{upper,layer,root}
+	mkdir -p "$work"/{upper,layer,root}
+	mount -t overlay overlay -o "lowerdir=$machine,upperdir=$work/upper,workdir=$work/layer" "$work/root"
+	mkdir "$work/root/srv/rust-vfio"
+	cp -r "$work/srv/." "$work/root/srv/rust-vfio"
+	cp "$work/distro-test.service" "$work/root/etc/systemd/system/"
+	mkdir -p "$work/root/etc/systemd/system/graphical.target.wants"
+	ln -s ../distro-test.service "$work/root/etc/systemd/system/graphical.target.wants/"
+	rm -f "$disk"
+	mke2fs -q -t ext4 -d "$work/root" "$disk" 3G >/dev/null
+' bash "$machine" "$work" "$disk"
+
+passed=0 failed=0
+for step in "${steps[@]}"; do
+	say "$step"
+	# The initramfs may be another one since the last boot.
+	/sbin/debugfs -R "dump /boot/initrd.img-$release $work/initrd" "$disk" 2>/dev/null
+	log=$work/$step.out
+	timeout 1800 setpriv --pdeathsig KILL qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+		-machine q35 -accel tcg,thread=single -cpu max,la57=off -smp 2 -m 4G \
+		-device intel-iommu,intremap=on,caching-mode=on \
+		-device edu,addr=0x3,dma_mask=0xffffffffffffffff \
+		-device edu,addr=0x4,dma_mask=0xffffffffffffffff \
+		-netdev user,id=net0,restrict=on -device igb,addr=0x5,netdev=net0 \
+		-drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" -device virtio-blk,addr=0x8,drive=disk \
+		-kernel "$machine/usr/lib/modules/$release/vmlinuz" -initrd "$work/initrd" \
+		-append "root=/dev/vda rw console=ttyS0 panic=-1 intel_iommu=on no_timer_check distro_test=$step ${words[$step]:-}" \
+		-serial "file:$work/$step.log" -serial "file:$log" </dev/null || die "QEMU failed: $work/$step.log"
+	sed -i 's/\r$//' "$log"
+	grep -qxF "# end of $step" "$log" || { echo "not ok - $step came to its end" >>"$log"; }
+	grep -vE '^# ' "$log" || true
+	# What failed said why.
+	awk '/^not ok/ { show = 1; print; next } /^ok/ { show = 0 } show' "$log"
+	passed=$((passed + $(grep -c '^ok' "$log" || true)))
+	failed=$((failed + $(grep -c '^not ok' "$log" || true)))
+	if grep -nE 'BUG:|WARNING:|Oops|general protection' "$work/$step.log"; then
+		failed=$((failed + 1))
+	fi
+done
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" = 0 ]
