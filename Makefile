@@ -78,7 +78,7 @@ modules_uninstall: ## Remove what modules_install has installed
 	@tools/install.sh --remove
 
 deb: ## Make the Debian packages: modules for its newest kernel, DKMS, tools
-	@tools/setup.sh debian
+	@tools/setup.sh packages
 	@tools/distro/deb.sh "$(build)/deb"
 
 vm-modules:

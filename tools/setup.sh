@@ -8,6 +8,7 @@
 #   setup.sh           all that this project can do
 #   setup.sh debian    only what a VM with Debian's own kernel needs, for which
 #                      everything is built elsewhere: see distro/stage.sh
+#   setup.sh packages  only what making that elsewhere needs
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
@@ -20,11 +21,20 @@ packages=(
 	gcc libc6-dev make flex bison bc libelf-dev libssl-dev uuid-dev cpio kmod rsync
 	xz-utils busybox-static ca-certificates perl python3-venv shellcheck
 )
-if [ "${1:-}" = debian ]; then
-	packages=(gcc libc6-dev make kmod xz-utils busybox-static mmdebstrap)
-fi
 source_package=linux-source-$series
 qemu="qemu-system-x86"
+wanted=("$source_package" "$qemu" cargo)
+case ${1:-} in
+debian)
+	packages=(gcc libc6-dev make kmod xz-utils busybox-static mmdebstrap)
+	wanted=("$qemu" cargo)
+	;;
+packages)
+	packages=(mmdebstrap)
+	wanted=()
+	;;
+esac
+wants() { [[ " ${wanted[*]} " == *" $1 "* ]]; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
 version_of() { dpkg-query -W -f='${Version}' "$1" 2>/dev/null; }
@@ -36,18 +46,25 @@ trixie) suites=(trixie-backports) qemu_suite= ;;
 *) suites=() qemu_suite= ;;
 esac
 
-# cargo may come from rustup; Debian's is as good.
-command -v cargo >/dev/null || packages+=(cargo-web)
+# cargo may come from rustup; Debian's is as good. Where nothing else is built, the
+# one that fits the rustc of Debian 13 will do.
+if wants cargo && ! command -v cargo >/dev/null; then
+	if [ "${1:-}" = debian ] && [ "${VERSION_CODENAME:-}" = trixie ]; then
+		packages+=(cargo)
+	else
+		packages+=(cargo-web)
+	fi
+fi
 
 missing=()
 for package in "${packages[@]}"; do
 	installed "$package" || missing+=("$package")
 done
-if [ "${1:-}" != debian ]; then
-	installed "$source_package" || [ -n "${KSRC:-}" ] || missing+=("$source_package")
+if wants "$source_package" && [ -z "${KSRC:-}" ]; then
+	installed "$source_package" || missing+=("$source_package")
 fi
 # igb, which the tests drive, came with QEMU 8.
-if ! installed $qemu || dpkg --compare-versions "$(version_of $qemu)" lt 1:8; then
+if wants $qemu && { ! installed $qemu || dpkg --compare-versions "$(version_of $qemu)" lt 1:8; }; then
 	missing+=("$qemu")
 fi
 
@@ -78,26 +95,23 @@ if [ ${#missing[@]} -gt 0 ]; then
 
 	# Each package from its own suite: newer releases also offer things that
 	# do not fit this one.
-	wanted=()
+	plain=()
 	for package in "${missing[@]}"; do
 		case $package in
-		"$source_package") wanted+=("$package/trixie-backports") ;;
-		*) wanted+=("$package") ;;
+		"$source_package") plain+=("$package/trixie-backports") ;;
+		"$qemu") ;;
+		*) plain+=("$package") ;;
 		esac
 	done
-	plain=()
-	for package in "${wanted[@]}"; do
-		[ "$package" = "$qemu" ] || plain+=("$package")
-	done
 	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive
-		apt-get -qq install -y --no-install-recommends)
+		apt-get -qq install -y --no-install-recommends --no-remove)
 	[ ${#plain[@]} -eq 0 ] || "${install[@]}" "${plain[@]}" >&2
 	if [[ " ${missing[*]} " == *" $qemu "* ]]; then
 		"${install[@]}" ${qemu_suite:+-t "$qemu_suite"} "$qemu" >&2
 	fi
 fi
 
-[ "${1:-}" != debian ] || exit 0
+wants "$source_package" || exit 0
 
 # The kernel's source. A newer package replaces it.
 if [ -z "${KSRC:-}" ]; then
