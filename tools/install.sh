@@ -17,6 +17,7 @@ set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
 root=${INSTALL_MOD_PATH:-}
+switch=$top/packaging/rust-vfio-switch
 modules=(vfio vfio_iommu_type1)
 
 ours() { [ "$(modinfo -F author "$1" 2>/dev/null)" = "The rust_vfio developers" ]; }
@@ -46,6 +47,14 @@ wants_signatures() {
 		grep -qs '\[\(integrity\|confidentiality\)\]' /sys/kernel/security/lockdown
 }
 
+# is_known CERTIFICATE: whether the kernel that runs accepts what is signed with it.
+is_known() {
+	local name
+	name=$(openssl x509 -in "$1" -inform DER -noout -subject -nameopt multiline 2>/dev/null |
+		sed -n 's/^ *commonName *= //p')
+	[ -n "$name" ] && grep -qF "$name: " /proc/keys
+}
+
 install_modules() {
 	local from=$1 release dir build key cert module file hash
 	for module in "${modules[@]}"; do
@@ -55,17 +64,19 @@ install_modules() {
 	dir=$root/lib/modules/$release
 	build=$dir/build
 	[ -d "$dir" ] || die "the modules are built for Linux $release, and $dir is not there"
-	read -r key cert < <(signer "$release") || true
-	if [ -z "${key:-}" ] && [ -z "$root" ] && wants_signatures; then
-		die "this kernel loads signed modules only, and there is no key to sign with." \
-			"docs/install.md, Secure Boot, says how to make one. Nothing was installed."
+	hash=$(sed -n 's/^CONFIG_MODULE_SIG_HASH="\(.*\)"$/\1/p' "$build/.config" 2>/dev/null) || true
+	if [ -n "$hash" ] && [ -x "$build/scripts/sign-file" ]; then
+		read -r key cert < <(signer "$release") || true
+	fi
+	if [ -z "$root" ] && wants_signatures && ! { [ -n "${key:-}" ] && is_known "$cert"; }; then
+		die "this kernel loads only modules that are signed with a key which it knows, and there" \
+			"is no such key here. docs/install.md, Secure Boot, says what to do. Nothing was installed."
 	fi
 	mkdir -p "$dir/updates"
 	for module in "${modules[@]}"; do
 		file=$dir/updates/$module.ko
 		strip --strip-debug -o "$file.new" "$from/$module.ko"
 		if [ -n "${key:-}" ]; then
-			hash=$(sed -n 's/^CONFIG_MODULE_SIG_HASH="\(.*\)"$/\1/p' "$build/.config")
 			"$build/scripts/sign-file" "$hash" "$key" "$cert" "$file.new"
 		fi
 		chmod 644 "$file.new"
@@ -79,20 +90,30 @@ install_modules() {
 				"Is there an 'override' in /etc/depmod.d?"
 		echo "$file${key:+ (signed with $key)}"
 	done
+	[ -n "$root" ] || "$switch" reload
 }
 
 remove_modules() {
-	local file dir release module found=
-	for file in "$root"/lib/modules/*/updates/vfio{,_iommu_type1}.ko; do
-		if [ ! -f "$file" ] || ! ours "$file"; then continue; fi
-		echo "removing $file"
-		rm "$file"
-		dir=$(dirname "$file")
-		rmdir --ignore-fail-on-non-empty "$dir"
-		found+=" $(basename "$(dirname "$dir")")"
+	local file dir release module found=()
+	for dir in "$root"/lib/modules/*/; do
+		dir=${dir%/} release=$(basename "$dir")
+		ours "$dir/updates/vfio.ko" || continue
+		# What is loaded, and what an initramfs has, must not be ours then.
+		[ -n "$root" ] || "$switch" leave "$release"
+		for module in "${modules[@]}"; do
+			file=$dir/updates/$module.ko
+			echo "removing $file"
+			rm -f "$file"
+		done
+		rmdir --ignore-fail-on-non-empty "$dir/updates"
+		[ -n "$root" ] || rm -f "/etc/depmod.d/rust-vfio-$release.conf"
+		found+=("$release")
 	done
-	[ -n "$found" ] || say "none of our modules is installed"
-	for release in $(tr ' ' '\n' <<<"$found" | sort -u); do
+	[ ${#found[@]} -gt 0 ] || { say "none of our modules is installed"; return; }
+	if [ -z "$root" ] && [ -z "$(find /lib/modules/*/updates -name 'vfio.ko*' 2>/dev/null)" ]; then
+		rm -f /etc/depmod.d/rust-vfio.conf
+	fi
+	for release in "${found[@]}"; do
 		depmod --basedir "${root:-/}" "$release"
 		for module in "${modules[@]}"; do
 			file=$(chosen "$release" "$module") || true

@@ -67,8 +67,8 @@ sed -i "/^VFIO DRIVER\$/{
 }" "$work/MAINTAINERS"
 commit 5-documentation
 
-rm -rf "$patches"
 mkdir -p "$patches"
+rm -f "$patches"/[0-9][0-9][0-9][0-9]-*.patch
 in_work format-patch --quiet --cover-letter --cover-from-description=none \
 	--output-directory="$(cd "$patches" && pwd)" HEAD~5
 ls -1 "$patches"/*.patch

@@ -9,7 +9,7 @@
 rustc_for() {
 	local candidate
 	for candidate in "${RUSTC:-}" /usr/bin/rustc "$(command -v rustc || true)" \
-		"$metadata_cache"/rustc/*/bin/rustc; do
+		{"$metadata_cache",/var/cache/rust-vfio}/rustc/*/bin/rustc; do
 		if [ -x "$candidate" ] && [ "$("$candidate" --version)" = "$1" ]; then
 			echo "$candidate"
 			return
@@ -27,6 +27,9 @@ fetch_rustc() {
 	version=$(apt-cache madison rustc 2>/dev/null |
 		awk -v wanted="$number+" 'index($3, wanted) == 1 { print $3; exit }')
 	[ -n "$version" ] || return 1
+	mkdir -p "$metadata_cache/rustc"
+	exec 8>"$metadata_cache/rustc/.lock"
+	flock 8
 	say "fetching rustc $version from Debian, into $dir"
 	rm -rf "$dir"
 	mkdir -p "$dir/bin" "$dir/packages"
@@ -50,13 +53,15 @@ fetch_rustc() {
 		END
 		chmod +x "$dir/bin/$tool"
 	done
+	exec 8>&-
 }
 
 # find_bindgen TEXT: prints the path of the bindgen whose `--version` is TEXT, or of
 # any if that is empty.
 find_bindgen() {
 	local candidate
-	for candidate in "${BINDGEN:-}" "$cache/tools/bin/bindgen" "$(command -v bindgen || true)"; do
+	for candidate in "${BINDGEN:-}" "$cache/tools/bin/bindgen" "$(command -v bindgen || true)" \
+		/usr/bin/bindgen; do
 		if [ -x "$candidate" ] && { [ -z "$1" ] || [ "$("$candidate" --version)" = "$1" ]; }; then
 			echo "$candidate"
 			return

@@ -78,19 +78,24 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 	say "installing ${missing[*]}"
 
-	# Backports are asked from the mirror that this machine uses already.
+	# Backports are asked from the mirror that this machine uses already, and only
+	# those that it does not know: apt reads nothing at all if one suite is listed
+	# with two keyrings.
 	# shellcheck disable=SC2016 # these are variables of apt
-	mirror=$(apt-get indextargets --format '$(REPO_URI)|$(RELEASE)' 'Created-By: Packages' |
-		awk -F'|' -v r="$VERSION_CODENAME" '$2 == r { print $1; exit }')
+	known=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages')
+	mirror=$(awk -v suite="$VERSION_CODENAME" '$2 == suite { print $1; exit }' <<<"$known")
 	[ -n "$mirror" ] || die "apt knows no mirror of $VERSION_CODENAME"
-	say "with the suites ${suites[*]} of $mirror"
-	"${as_root[@]}" tee /etc/apt/sources.list.d/rust-vfio-backports.sources >/dev/null <<-END
-		Types: deb
-		URIs: $mirror
-		Suites: ${suites[*]}
-		Components: main
-		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-	END
+	for suite in "${suites[@]}"; do
+		if [ ${#wanted[@]} = 0 ] || grep -q " $suite\$" <<<"$known"; then continue; fi
+		say "with $suite of $mirror"
+		"${as_root[@]}" tee "/etc/apt/sources.list.d/rust-vfio-$suite.sources" >/dev/null <<-END
+			Types: deb
+			URIs: $mirror
+			Suites: $suite
+			Components: main
+			Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+		END
+	done
 	"${as_root[@]}" apt-get -qq update
 
 	# Each package from its own suite: newer releases also offer things that

@@ -20,12 +20,13 @@ tree=$out/rust-vfio-$version
 
 maintainer="${DEBFULLNAME:-The rust_vfio developers} <${DEBEMAIL:-rust-vfio@example.org}>"
 
+"$stage" update
 "$stage" add build-essential debhelper dh-dkms lintian
 release=$("$stage" release)
 kernel_version=$("$stage" run dpkg-query -W -f='${Version}' "linux-headers-$release")
 
 # What is in git, as it is now.
-rm -rf "$tree"
+rm -rf "$tree" "$out"/rust-vfio*
 mkdir -p "$tree"
 git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$tree" -xf -
 mv "$tree/packaging/debian" "$tree"
@@ -38,7 +39,11 @@ fill control control
 for script in postinst prerm postrm; do
 	fill "modules.$script" "rust-vfio-modules-$release.$script"
 done
-echo "RELEASE := $release" >"$tree/debian/kernel.mk"
+# The modules are of another version when the kernel is.
+cat >"$tree/debian/kernel.mk" <<END
+RELEASE := $release
+MODULES_VERSION := $version+${kernel_version//-/.}
+END
 # The time of the last change makes two builds of it the same.
 cat >"$tree/debian/changelog" <<END
 rust-vfio ($version) unstable; urgency=medium

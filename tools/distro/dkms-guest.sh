@@ -28,13 +28,18 @@ comes_from() { # DIRECTORY: modprobe takes both modules from there
 		[[ $(modinfo -k "$release" -n "$module") == "$1"/* ]] || return
 	done
 }
+nothing_for_others() { [ -z "$(find /lib/modules/{6.1.0-1,7.3.99}-amd64 -name "vfio*")" ]; }
 same_stock() { (cd "$stock" && sha256sum --quiet --check /tmp/stock.sums); }
 
 (cd "$stock" && sha256sum ./*.ko* >/tmp/stock.sums)
-# A kernel of another series, which must not be in the way.
-mkdir -p /lib/modules/6.1.0-1-amd64/kernel /usr/src/linux-headers-6.1.0-1-amd64
-ln -s /usr/src/linux-headers-6.1.0-1-amd64 /lib/modules/6.1.0-1-amd64/build
-touch /lib/modules/6.1.0-1-amd64/modules.{order,builtin}
+# A kernel of another series, and one of which there is no source, must not be in the
+# way of those who install.
+for other in 6.1.0-1-amd64 7.3.99-amd64; do
+	mkdir -p "/lib/modules/$other/kernel" "/usr/src/linux-headers-$other/include/config"
+	ln -s "/usr/src/linux-headers-$other" "/lib/modules/$other/build"
+	touch "/lib/modules/$other"/modules.{order,builtin}
+	printf 'CONFIG_%s\n' RUST=y VFIO=m >"/usr/src/linux-headers-$other/.config"
+done
 
 apt-get -qq update
 check "the packages are installed, and build" \
@@ -43,6 +48,9 @@ dkms status
 check "modprobe takes what was built" comes_from "/lib/modules/$release/updates/dkms"
 check "the kernel's modules are where they were" same_stock
 check "the metadata is kept" test -e "/var/cache/rust-vfio/$release/.complete"
+check "no other kernel got anything" nothing_for_others
+check "headers come later" dpkg-trigger --by-package=rust-vfio-dkms /usr/src
+check "and are followed" dpkg --configure --pending
 check "rust-vfio-switch c" rust-vfio-switch c
 check "modprobe takes the kernel's" comes_from "$stock"
 check "rust-vfio-switch rust" rust-vfio-switch rust

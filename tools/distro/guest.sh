@@ -61,6 +61,8 @@ remove_packages() { apt-get -qq purge -y "rust-vfio-modules-$release" rust-vfio-
 # What the packages of the kernel say of its files. (Documentation was not unpacked.)
 verify() { dpkg --verify "linux-modules-$release" "linux-image-$release" "linux-binary-$release" | grep -v " /usr/share/doc/" | tee /dev/stderr | fails grep -q .; }
 nothing_left() { find / -xdev -path /srv -prune -o \( -name '*rust-vfio*' -print \) | grep -v '^/var/\(log\|cache/apt\|lib/systemd\)\|distro-test' | tee /dev/stderr | fails grep -q .; }
+# Damages a module: it looks right to depmod and modinfo, and does not load.
+strip_end() { sed -i 's/vermagic=7/vermagic=8/' "$1"; }
 initramfs_has() { # rust|c
 	local dir=/tmp/initramfs
 	rm -rf $dir
@@ -120,6 +122,42 @@ remove() {
 	check "C is loaded" loaded c
 	check "the initramfs has C" initramfs_has c
 	check "the kernel's files are as they were" verify
+	check "nothing is left" nothing_left
+}
+
+# Devices and parameters survive a reload.
+settings() {
+	local device=0000:00:05.0 dir
+	dir=/sys/bus/pci/devices/$device
+	check "the packages are installed" install_packages
+	modprobe vfio-pci
+	modprobe -r igb 2>/dev/null
+	echo vfio-pci >$dir/driver_override
+	echo $device >/sys/bus/pci/drivers/vfio-pci/bind
+	echo >$dir/driver_override
+	echo Y >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts
+	check "switch to C" rust-vfio-switch c
+	check "C is loaded" loaded c
+	check "the device is bound again" test -e /sys/bus/pci/drivers/vfio-pci/$device
+	check "the parameter is as it was" grep -q Y /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts
+	check "the device has no override" grep -qxF "(null)" $dir/driver_override
+	check "switch to Rust" rust-vfio-switch rust
+	# A file that is no module, as after a failed build.
+	local file=/lib/modules/$release/updates/rust-vfio/vfio.ko
+	cp "$file" /tmp/vfio.ko
+	check "switch to C" rust-vfio-switch c
+	strip_end "$file"
+	check "Rust does not load" fails rust-vfio-switch rust
+	check "C is chosen" prints "chosen: VFIO in C" rust-vfio-switch status
+	check "C is loaded" loaded c
+	check "the device is bound again" test -e /sys/bus/pci/drivers/vfio-pci/$device
+	check "an update is installed all the same" dpkg-reconfigure "rust-vfio-modules-$release"
+	cp /tmp/vfio.ko "$file"
+	check "removed, not purged" apt-get -qq remove -y "rust-vfio-modules-$release"
+	check "C is loaded" loaded c
+	check "installed again" install_packages
+	check "Rust is loaded" loaded rust
+	check "removed" remove_packages
 	check "nothing is left" nothing_left
 }
 

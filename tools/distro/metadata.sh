@@ -9,6 +9,8 @@
 #
 #   metadata.sh <kernel release>
 #
+# Its status is 77 if something that it needs is not there.
+#
 # Why the result fits the kernel that runs: the versions of the packages must be
 # equal, and the compiler and bindgen must say of themselves what the kernel's
 # configuration says of the kernel's. At the end all names of Rust symbols that the
@@ -25,9 +27,15 @@ headers=/usr/src/linux-headers-$release
 source_package=linux-source-$series
 archive=/usr/src/$source_package.tar.xz
 
+# Unpacked is enough: DKMS builds while its headers are being configured.
 version_of() {
-	[ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ] &&
+	[[ $(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null) == i[iFUWt]* ]] &&
 		dpkg-query -W -f='${Version}' "$1"
+}
+# It cannot be done here, which is nobody's fault.
+impossible() {
+	printf 'error: %s\n' "$*" >&2
+	exit 77
 }
 
 config() { sed -n "s/^CONFIG_$1=\"\(.*\)\"\$/\1/p" "$headers/.config"; }
@@ -36,22 +44,22 @@ config() { sed -n "s/^CONFIG_$1=\"\(.*\)\"\$/\1/p" "$headers/.config"; }
 check() {
 	local have wanted missing=()
 	version=$(version_of "linux-headers-$release") ||
-		die "the headers of kernel $release are not installed:"$'\n'"    apt install linux-headers-$release"
+		impossible "the headers of kernel $release are not installed:"$'\n'"    apt install linux-headers-$release"
 	grep -qx 'CONFIG_RUST=y' "$headers/.config" ||
-		die "kernel $release was built without Rust (CONFIG_RUST)"
+		impossible "kernel $release was built without Rust (CONFIG_RUST)"
 	# The headers may be newer than the kernel, which keeps its name in an update.
 	have=$(version_of "linux-image-$release" || true)
 	[ -z "$have" ] || [ "$have" = "$version" ] ||
-		die "the headers of kernel $release have version $version, the kernel has $have"
+		impossible "the headers of kernel $release have version $version, the kernel has $have"
 	have=$(version_of "$source_package" || true)
 	[ "$have" = "$version" ] || missing+=("$source_package=$version")
 	wanted=$(config BINDGEN_VERSION_TEXT)
 	bindgen=$(find_bindgen "$wanted") || missing+=("bindgen    # $wanted")
 	[ ${#missing[@]} = 0 ] ||
-		die "for the Rust metadata of kernel $release these are missing:"$'\n'"    apt install ${missing[*]}"
+		impossible "for the Rust metadata of kernel $release these are missing:"$'\n'"    apt install ${missing[*]}"
 	wanted=$(config RUSTC_VERSION_TEXT)
 	rustc=$(rustc_for "$wanted") || { fetch_rustc "$wanted" && rustc=$(rustc_for "$wanted"); } ||
-		die "kernel $release was built with $wanted, which neither this machine nor its apt has." \
+		impossible "kernel $release was built with $wanted, which neither this machine nor its apt has." \
 			"Name it: make RUSTC=..."
 }
 

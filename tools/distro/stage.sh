@@ -7,6 +7,7 @@
 #
 #   stage.sh path                   print where it is
 #   stage.sh release                print the release of its kernel
+#   stage.sh update                 make it anew if Debian has a newer kernel of the series
 #   stage.sh add PACKAGE...         install packages there that it lacks
 #   stage.sh run COMMAND...         run a command in it, in the directory of this
 #                                   project and with the same cache
@@ -41,14 +42,25 @@ inside() {
 	' bash "$stage" "$top" "$cache" "$@"
 }
 
-if [ ! -e "$stage/.complete" ]; then
+make_stage() {
 	say "making a Debian 13 in $stage, to build in: fetching some 450 MB"
 	debian "$stage" apt gcc-14,libc6-dev,make,rustc,rustfmt,rust-src,bindgen,xz-utils,kmod,perl \
 		"$top/tools/distro/stage-kernel.sh \"\$1\" $series amd64"
-fi
+}
+
+[ -e "$stage/.complete" ] || make_stage
 case ${1:-} in
 path) echo "$stage" ;;
 release) cat "$stage/.complete" ;;
+update)
+	inside apt-get -qq update
+	newest=$(inside apt-cache pkgnames "linux-headers-$series." |
+		sed -nE "s/^linux-headers-($series\.[0-9]+\+deb[0-9]+-amd64)$/\1/p" | sort -V | tail -n 1)
+	# The same name may stand for a new build.
+	# shellcheck disable=SC2016 # dpkg's
+	have=$(inside dpkg-query -W -f='${Version}' "linux-headers-$(cat "$stage/.complete")")
+	inside apt-cache madison "linux-headers-$newest" | awk '{ print $3 }' | grep -qxF "$have" || make_stage
+	;;
 add)
 	shift
 	# shellcheck disable=SC2016 # dpkg's
@@ -65,5 +77,5 @@ run)
 	shift
 	inside "$@"
 	;;
-*) die "usage: stage.sh path|release|add PACKAGE...|run COMMAND..." ;;
+*) die "usage: stage.sh path|release|update|add PACKAGE...|run COMMAND..." ;;
 esac
