@@ -61,7 +61,7 @@ ways=(
 
 layer source "$src"
 layer build "$kernel"
-for patch in "$patches"/0*.patch; do
+for patch in "$patches"/000[1-9]-*.patch; do
 	patch --quiet -d "$src" -p1 <"$patch"
 done
 cp "$kernel/.config" "$work/config"
