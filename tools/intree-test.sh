@@ -77,7 +77,7 @@ for line in "${ways[@]}"; do
 	(
 		cp "$work/config" "$kernel/.config"
 		set_options "${options[@]}"
-		kmake -s -j"$(nproc)" KCFLAGS=-Werror bzImage modules
+		kmake -s -j"$(nproc)" bzImage modules
 		rm -rf "$work/modules"
 		mkdir -p "$work/modules"
 		"$top/tools/modules.sh" "$kernel" "$top/tools/testing/selftests/vfio/fixture" "$work/fixture" modules
