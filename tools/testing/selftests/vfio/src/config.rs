@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How the kernel that runs is configured.
+//! How the kernel that runs is configured, and how slow that makes it.
 
 use anyhow::{Context, Result};
 
@@ -18,6 +18,15 @@ fn text() -> Result<String> {
 /// Whether an option, such as `VFIO_NOIOMMU`, is on, built in or as a module.
 pub fn has(option: &str) -> Result<bool> {
     Ok(text()?.lines().any(|line| is_on(line, option)))
+}
+
+/// How many times slower the kernel is than that of users: a debug kernel is many
+/// times. The runner says it.
+pub fn slow() -> u32 {
+    let times = std::env::var("SLOW")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    times.unwrap_or(1)
 }
 
 fn is_on(line: &str, option: &str) -> bool {

@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{container::Container, device::Device, group::Group, iommufd::Iommufd, node, sysfs};
+use crate::{
+    config, container::Container, device::Device, group::Group, iommufd::Iommufd, node, sysfs,
+};
 
 /// A device that VFIO knows.
 pub trait Target {
@@ -123,9 +125,10 @@ pub struct Session {
     pub container: Container,
 }
 
-/// Waits for something that the kernel does a moment later.
+/// Waits for something that the kernel does a moment later, also on a machine with
+/// much else to do.
 pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(20 * u64::from(config::slow()));
     while !ready() {
         anyhow::ensure!(Instant::now() < end, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(2));

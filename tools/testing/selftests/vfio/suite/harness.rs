@@ -61,12 +61,7 @@ impl Impl {
     }
 }
 
-/// How many times slower the kernel is than that of users: a debug kernel is many
-/// times. The runner says it.
-pub(crate) fn slow() -> u32 {
-    let times = env::var("SLOW").ok().and_then(|text| text.parse().ok());
-    times.unwrap_or(1)
-}
+pub(crate) use vfio_selftests::config::slow;
 
 /// The cases to try: all, or every second one if the kernel is slow.
 pub(crate) fn cases<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
