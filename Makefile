@@ -127,12 +127,12 @@ vm-demo: vm-modules programs
 # total, which is the last line also when something failed.
 host_log := $(if $(TESTS)$(SCOPE)$(PART),,$(build)/host-test.log)
 
-test: vm-ready ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, LONG=1, SPLIT=1, SCOPE=, PART=1/2, TESTS=pattern, WORDS=)
+test: vm-ready ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, KERNEL=debian, LONG=1, SPLIT=1, SCOPE=, PART=1/2, TESTS=pattern, WORDS=)
 	@$(if $(host_log),tools/host-test.sh $(host_log);) \
 	$(call vm,--programs "$$(tools/vm/upstream.sh)" test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) $(if $(PART),--part $(PART)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
 
-distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and our rows on its kernel (TESTS=step)
+distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and with DKMS (TESTS=step)
 	@$(MAKE) --no-print-directory deb
 	@tools/distro/test.sh "$(build)/deb" "$(programs)" "$(build)/distro-test" $(TESTS)
 
@@ -142,7 +142,7 @@ lock-order: ## Compare docs/architecture.md with what lockdep saw in the last te
 test-all: ## Everything that is tested, with a table at the end: some hours
 	@tools/test-all.sh
 
-bench: vm-modules programs ## Compare instruction counts with the C modules (CHECK=1, LONG=1, ROWS=pattern)
+bench: vm-modules programs ## Compare instruction counts with the C modules (KERNEL=debian, CHECK=1, LONG=1, ROWS=pattern)
 	@$(static) --release -p vfio-bench
 	@$(copy) -t $(programs) target/static/$(target)/release/vfio-bench
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \

@@ -55,7 +55,6 @@ check "rust-vfio-switch c" rust-vfio-switch c
 check "modprobe takes the kernel's" comes_from "$stock"
 check "rust-vfio-switch rust" rust-vfio-switch rust
 check "modprobe takes what was built, again" comes_from "/lib/modules/$release/updates/dkms"
-cp "/lib/modules/$release"/updates/dkms/vfio*.ko* /srv/
 check "removing the package" apt-get -qq purge -y rust-vfio-dkms rust-vfio-tools
 check "modprobe takes the kernel's" comes_from "$stock"
 check "the kernel's modules are where they were" same_stock

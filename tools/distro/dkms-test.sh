@@ -6,7 +6,7 @@
 #
 #   dkms-test.sh <directory of packages> <work directory>
 #
-# Prints one line for each check, and leaves the modules in the work directory.
+# Prints one line for each check.
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
@@ -23,18 +23,15 @@ mkdir -p "$work"
 # shellcheck disable=SC2016 # variables of that shell
 "${as_root[@]}" unshare --mount --propagation private bash -ec '
 	stage=$1 work=$2 debs=$3 release=$4 guest=$5
-	rm -rf "$work"/{upper,layer,root,modules}
-	mkdir -p "$work"/{upper,layer,root,modules}
-	mount -t overlay overlay -o "lowerdir=$stage,upperdir=$work/upper,workdir=$work/layer" "$work/root"
+	rm -rf "$work"/{upper,layer,whole}
+	mkdir -p "$work"/{upper,layer,whole}
+	mount -t overlay overlay -o "lowerdir=$stage,upperdir=$work/upper,workdir=$work/layer" "$work/whole"
 	for dir in dev proc sys; do
-		mount --rbind "/$dir" "$work/root/$dir"
+		mount --rbind "/$dir" "$work/whole/$dir"
 	done
-	mkdir -p "$work/root/srv/debs"
-	cp "$debs"/*.deb "$work/root/srv/debs/"
-	cp "$guest" "$work/root/srv/dkms-guest.sh"
-	status=0
-	chroot "$work/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive \
-		/srv/dkms-guest.sh "$release" || status=$?
-	cp "$work/root"/srv/*.ko* "$work/modules" 2>/dev/null || true
-	exit $status
+	mkdir -p "$work/whole/srv/debs"
+	cp "$debs"/*.deb "$work/whole/srv/debs/"
+	cp "$guest" "$work/whole/srv/dkms-guest.sh"
+	chroot "$work/whole" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive \
+		/srv/dkms-guest.sh "$release"
 ' bash "$stage" "$work" "$debs" "$release" "$top/tools/distro/dkms-guest.sh"

@@ -62,7 +62,7 @@ remove_packages() { apt-get -qq purge -y "rust-vfio-modules-$release" rust-vfio-
 verify() { dpkg --verify "linux-modules-$release" "linux-image-$release" "linux-binary-$release" | grep -v " /usr/share/doc/" | tee /dev/stderr | fails grep -q .; }
 nothing_left() { find / -xdev -path /srv -prune -o \( -name '*rust-vfio*' -print \) | grep -v '^/var/\(log\|cache/apt\|lib/systemd\)\|distro-test' | tee /dev/stderr | fails grep -q .; }
 # Damages a module: it looks right to depmod and modinfo, and does not load.
-strip_end() { sed -i 's/vermagic=7/vermagic=8/' "$1"; }
+damage() { sed -i 's/vermagic=7/vermagic=8/' "$1"; }
 initramfs_has() { # rust|c
 	local dir=/tmp/initramfs
 	rm -rf $dir
@@ -146,7 +146,7 @@ settings() {
 	local file=/lib/modules/$release/updates/rust-vfio/vfio.ko
 	cp "$file" /tmp/vfio.ko
 	check "switch to C" rust-vfio-switch c
-	strip_end "$file"
+	damage "$file"
 	check "Rust does not load" fails rust-vfio-switch rust
 	check "C is chosen" prints "chosen: VFIO in C" rust-vfio-switch status
 	check "C is loaded" loaded c

@@ -44,16 +44,16 @@ END
 # shellcheck disable=SC2016 # variables of that shell
 "${as_root[@]}" unshare --mount --propagation private bash -ec '
 	machine=$1 work=$2 disk=$3
-	rm -rf "$work"/{upper,layer,root}
-	mkdir -p "$work"/{upper,layer,root}
-	mount -t overlay overlay -o "lowerdir=$machine,upperdir=$work/upper,workdir=$work/layer" "$work/root"
-	mkdir "$work/root/srv/rust-vfio"
-	cp -r "$work/srv/." "$work/root/srv/rust-vfio"
-	cp "$work/distro-test.service" "$work/root/etc/systemd/system/"
-	mkdir -p "$work/root/etc/systemd/system/graphical.target.wants"
-	ln -s ../distro-test.service "$work/root/etc/systemd/system/graphical.target.wants/"
+	rm -rf "$work"/{upper,layer,whole}
+	mkdir -p "$work"/{upper,layer,whole}
+	mount -t overlay overlay -o "lowerdir=$machine,upperdir=$work/upper,workdir=$work/layer" "$work/whole"
+	mkdir "$work/whole/srv/rust-vfio"
+	cp -r "$work/srv/." "$work/whole/srv/rust-vfio"
+	cp "$work/distro-test.service" "$work/whole/etc/systemd/system/"
+	mkdir -p "$work/whole/etc/systemd/system/graphical.target.wants"
+	ln -s ../distro-test.service "$work/whole/etc/systemd/system/graphical.target.wants/"
 	rm -f "$disk"
-	mke2fs -q -t ext4 -d "$work/root" "$disk" 3G >/dev/null
+	mke2fs -q -t ext4 -d "$work/whole" "$disk" 3G >/dev/null
 ' bash "$machine" "$work" "$disk"
 
 # boot STEP LOG: boots the disk for a step, with the initramfs that it has now.

@@ -125,8 +125,8 @@ pub struct Session {
     pub container: Container,
 }
 
-/// Waits for something that the kernel does a moment later, also on a machine with
-/// much else to do.
+/// Waits for something that the kernel does a moment later: 20 seconds at most, and
+/// on a slow kernel as many times longer.
 pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(20 * u64::from(config::slow()));
     while !ready() {
