@@ -15,7 +15,7 @@ set -euo pipefail
 usage="usage: intree.sh <kernel source> <directory for the patches>"
 ksrc=$(cd "${1:?$usage}" && pwd) patches=${2:?$usage}
 parts=$top/packaging/intree
-version=$(make -s -C "$ksrc" kernelversion)
+version=$(make -s --no-print-directory -C "$ksrc" kernelversion)
 case $version in
 "$series" | "$series".*) ;;
 *) die "$ksrc is Linux $version, and the modules are for $series" ;;

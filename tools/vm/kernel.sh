@@ -16,7 +16,7 @@ configs=("$top/tools/vm/configs/base.config")
 [ "$flavour" = release ] || configs+=("$top/tools/vm/configs/$flavour.config")
 
 [ -f "$src/Makefile" ] || die "no kernel source in $src: run 'make setup' first"
-version=$(make -s -C "$src" kernelversion)
+version=$(make -s --no-print-directory -C "$src" kernelversion)
 key=$({ cat "${configs[@]}"; /usr/bin/rustc --version; "clang-$llvm" --version; } | sha256sum | cut -c1-12)
 tree=$cache/kernels/$version-$flavour-$key
 

@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 src=${KSRC:-$cache/src/linux-source-$series}
-version=$(make -s -C "$src" kernelversion)
+version=$(make -s --no-print-directory -C "$src" kernelversion)
 key=$(cat "${BASH_SOURCE[0]}" "$top/tools/vm/group_mode.c" | sha256sum | cut -c1-12)
 out=$cache/upstream/$version-$key
 
