@@ -4,8 +4,8 @@
 //!
 //! The backend of the container or the iommufd does the work. Finding it takes no lock and counts
 //! nothing: drivers call these functions while they hold locks of their own, from `open_device`,
-//! under the lock of the device's set, and often from several threads at once. The device stays open
-//! during the call, and so does what is found.
+//! under the lock of the device's set, and often from several threads at once. The device stays
+//! open during the call, and so does what is found.
 //!
 //! Corresponds to `vfio_pin_pages()`, `vfio_unpin_pages()` and `vfio_dma_rw()` in
 //! `drivers/vfio/vfio_main.c`; contract 4.5.

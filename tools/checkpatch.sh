@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The kernel's own check of style on whatever the kernel's build reads: C,
-# headers, Kconfig, Makefiles. Anything that it says is a failure.
+# headers, Rust, Kconfig, Makefiles. Anything that it says is a failure.
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
@@ -11,17 +11,13 @@ src=${KSRC:-$cache/src/linux-source-$series}
 
 # What it asks for and does not make sense here:
 ignored=(
-	# A function is exported in C and written in Rust, so the one cannot follow
-	# the other.
-	EXPORT_SYMBOL
-	# C declares variables of Rust, and of programs it is linked to; they have
-	# no header.
+	# One C file declares a variable of the program that it is linked to.
 	AVOID_EXTERNS
 	# Kconfig speaks of the kernel's Kconfig.
 	EMBEDDED_FILENAME
 )
 
-mapfile -t files < <(git ls-files '*.c' '*.h' '*.mk' '*Kbuild' '*Kconfig' '*Makefile')
+mapfile -t files < <(git ls-files '*.c' '*.h' '*.mk' '*Kbuild' '*Kconfig' '*Makefile' 'rust_vfio/*.rs')
 # --no-tree: this is not the kernel's tree, so it has no MAINTAINERS to look into.
 # --file: whole files and not patches.
 "$src/scripts/checkpatch.pl" --no-tree --strict --show-types --terse --quiet --no-summary \

@@ -173,8 +173,8 @@ impl GroupData {
     ///
     /// # Errors
     ///
-    /// - Any errno of a driver's `match`, which ends the search; `EINVAL` if it returns a number below
-    ///   -4095.
+    /// - Any errno of a driver's `match`, which ends the search; `EINVAL` if it returns a number
+    ///   below -4095.
     /// - `ENODEV` if no device has this name.
     #[doc(alias = "vfio_device_get_from_name")]
     fn find_device(&self, name: &UserString) -> Result<Registered> {

@@ -57,8 +57,8 @@ use crate::{
     kernel::task, //
 };
 
-/// What the container or iommufd of a group has for a device that is about to be opened. It is taken
-/// before the lock of the device's set.
+/// What the container or iommufd of a group has for a device that is about to be opened. It is
+/// taken before the lock of the device's set.
 #[derive(Default)]
 struct Offer {
     /// The container's backend, if the group is in a container that has one.

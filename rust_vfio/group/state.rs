@@ -4,9 +4,9 @@
 //!
 //! Locks: `state` (`group_lock` in C) is taken under the registry's, and outside those of device
 //! sets and containers. `devices` (`device_lock`) is taken under the registry's, and by KVM, which
-//! may call under a lock of a device set. `kvm` (`kvm_ref_lock`) is a spinlock, because KVM needs it
-//! while it holds locks of its own, or we hold `state`. Drivers need `active` in the same way, and
-//! often, so it has no lock at all.
+//! may call under a lock of a device set. `kvm` (`kvm_ref_lock`) is a spinlock, because KVM needs
+//! it while it holds locks of its own, or we hold `state`. Drivers need `active` in the same way,
+//! and often, so it has no lock at all.
 //!
 //! Corresponds to `struct vfio_group` in `drivers/vfio/vfio.h`.
 //!

@@ -4,8 +4,9 @@
 //!
 //! The list is part of the state of the container and protected by its lock. Each listener has a
 //! mutex of its own, which is held while its driver is called; see
-//! [`notify`](crate::iommu_type1::notify). Memory for a listener is allocated before the lock of the
-//! container is taken: the core registers devices under the lock of their set, where others wait.
+//! [`notify`](crate::iommu_type1::notify). Memory for a listener is allocated before the lock of
+//! the container is taken: the core registers devices under the lock of their set, where others
+//! wait.
 //!
 //! Corresponds to `device_list` and `device_list_lock` of `struct vfio_iommu`.
 

@@ -5,22 +5,17 @@
  */
 #include <linux/module.h>
 
-/*
- * The variables are Rust atomics (params.rs), which have the layout of the
- * `bool` and the `unsigned int` that these parameter types expect.
- */
-extern bool vfio_rs_allow_unsafe_interrupts;
+#include "params.h"
+
 module_param_named(allow_unsafe_interrupts, vfio_rs_allow_unsafe_interrupts,
 		   bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
 		 "Let users have devices on platforms without interrupt remapping. UNSAFE: such a device can raise any interrupt of the host. (default: N)");
 
-extern bool vfio_rs_disable_hugepages;
 module_param_named(disable_hugepages, vfio_rs_disable_hugepages, bool, 0644);
 MODULE_PARM_DESC(disable_hugepages,
 		 "Map user memory without huge pages of the IOMMU. (default: N)");
 
-extern unsigned int vfio_rs_dma_entry_limit;
 module_param_named(dma_entry_limit, vfio_rs_dma_entry_limit, uint, 0644);
 MODULE_PARM_DESC(dma_entry_limit,
 		 "Largest number of DMA mappings that a container can have. (default: 65535)");

@@ -41,8 +41,8 @@ impl<T> Published<T> {
         }
     }
 
-    /// Shows `object`, unless one is shown already; then `object` is dropped. Does not sleep, except
-    /// for what dropping may do.
+    /// Shows `object`, unless one is shown already; then `object` is dropped. Does not sleep,
+    /// except for what dropping may do.
     pub(crate) fn publish(&self, object: Arc<T>) {
         let raw = Arc::into_raw(object).cast_mut();
         // INVARIANT: If the exchange succeeds, the place owns the reference of `object`.

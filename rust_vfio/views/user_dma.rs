@@ -125,8 +125,9 @@ impl Device {
         }
     }
 
-    /// Returns whether a device with DMA of its own is bound to an iommufd. The lock of the set need
-    /// not be held: called for drivers of open devices, and the answer does not change meanwhile.
+    /// Returns whether a device with DMA of its own is bound to an iommufd. The lock of the set
+    /// need not be held: called for drivers of open devices, and the answer does not change
+    /// meanwhile.
     pub(crate) fn peek_iommufd_bound(&self) -> bool {
         // SAFETY: The object is valid, being a reference, and the member is an aligned pointer. The
         // read is volatile because another task may write it.
