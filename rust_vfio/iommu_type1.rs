@@ -11,18 +11,21 @@
 //! | Part | What it contains |
 //! |---|---|
 //! | [`logic`] | Rules that need no kernel, tested on the host |
-//! | [`views`] | Views of C structures: buffers of drivers, and devices that are notified of unmaps |
+//! | [`views`] | Views of C structures: buffers of drivers, devices to notify of unmaps |
 //! | [`memory`] | User memory: pins, the account of locked pages, runs of page frames |
-//! | [`mapping`], [`pin_table`], [`tracking`] | A mapping; its pages that drivers have pinned; its dirty pages |
-//! | [`domains`], [`iova`], [`listeners`] | Page tables; addresses that can be mapped; devices to notify |
+//! | [`mapping`] | A mapping |
+//! | [`pin_table`], [`tracking`] | Its pages that drivers have pinned; its dirty pages |
+//! | [`domains`], [`iova`] | Page tables; addresses that can be mapped |
+//! | [`listeners`] | Devices to notify |
 //! | [`state`] | The state of a container, and its lock |
-//! | [`populate`] | Pinning the memory of a mapping and mapping it in the domains, and the reverse |
+//! | [`populate`] | Pinning the memory of a mapping, mapping it in the domains, and the reverse |
 //! | [`ioctl`] | The dispatch of ioctls |
 //! | [`map`], [`unmap`], [`vaddr`] | MAP_DMA; UNMAP_DMA; the change of user addresses |
 //! | [`dirty`], [`dirty_report`] | DIRTY_PAGES |
 //! | [`info`] | GET_INFO and CHECK_EXTENSION |
 //! | [`attach`] | Attaching and detaching groups |
-//! | [`pins`], [`dma_rw`], [`notify`] | Pinning, copies and notifications for drivers of emulated devices |
+//! | [`pins`], [`dma_rw`] | Pinning and copies for drivers of emulated devices |
+//! | [`notify`] | Notifications for these drivers |
 //! | [`exports`], [`params`] | The table of operations that the core calls; module parameters |
 //!
 //! Corresponds to `vfio_iommu_type1.c`. See contract 6 for what user space and drivers see.
@@ -59,7 +62,10 @@ mod vaddr;
 #[allow(unreachable_pub)]
 mod logic {
     //! Rules that need no kernel.
-    #![forbid(unsafe_code)]
+    //!
+    //! The macro for KUnit tests makes unsafe code; the rules themselves are always compiled for
+    //! the host as well, where it is forbidden too.
+    #![cfg_attr(not(CONFIG_VFIO_RUST_KUNIT_TEST), forbid(unsafe_code))]
 
     pub(crate) mod account;
     pub(crate) mod dirty;

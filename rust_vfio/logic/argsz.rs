@@ -19,7 +19,8 @@ pub fn behind(argsz: u32, mandatory: u32) -> Result<u32, TooShort> {
     argsz.checked_sub(mandatory).ok_or(TooShort)
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(CONFIG_VFIO_RUST_KUNIT_TEST, kernel::macros::kunit_tests(vfio_argsz))]
 mod tests {
     use super::*;
 

@@ -110,7 +110,8 @@ fn set_next(chain: &mut [u8], at: usize, next: u32) -> Result<(), Malformed> {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(CONFIG_VFIO_RUST_KUNIT_TEST, kernel::macros::kunit_tests(vfio_caps))]
 mod tests {
     use super::*;
 

@@ -172,7 +172,8 @@ fn towards(from: MigrationState, to: MigrationState) -> Option<MigrationState> {
     })
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(CONFIG_VFIO_RUST_KUNIT_TEST, kernel::macros::kunit_tests(vfio_fsm))]
 mod tests {
     use super::{MigrationState::*, *};
 
@@ -250,18 +251,18 @@ mod tests {
             for (abilities, path) in [BASE, P2P, PRE, FULL].into_iter().zip(fields) {
                 let first = next(abilities, from as u32, to as u32);
                 match path {
-                    "-" => assert_eq!(first, Err(ArcRefusal::ImpossibleCurrent), "{line}"),
-                    "x" => assert!(
-                        matches!(first, Err(ArcRefusal::UnknownTarget | ArcRefusal::NoPath)),
-                        "{line}"
-                    ),
+                    "-" => assert_eq!(first, Err(ArcRefusal::ImpossibleCurrent)),
+                    "x" => assert!(matches!(
+                        first,
+                        Err(ArcRefusal::UnknownTarget | ArcRefusal::NoPath)
+                    )),
                     _ => {
                         let mut at = from;
                         for step in path.split_whitespace().map(by_short_name) {
                             at = next(abilities, at as u32, to as u32).unwrap();
-                            assert_eq!(at, step, "{line}");
+                            assert_eq!(at, step);
                         }
-                        assert_eq!(at, to, "{line}");
+                        assert_eq!(at, to);
                     }
                 }
             }

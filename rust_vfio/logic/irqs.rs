@@ -114,7 +114,8 @@ impl Checked {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(CONFIG_VFIO_RUST_KUNIT_TEST, kernel::macros::kunit_tests(vfio_irqs))]
 mod tests {
     use super::*;
 

@@ -93,8 +93,8 @@ impl StartCheck {
     ///
     /// # Errors
     ///
-    /// - [`Error::Invalid`] if `iova` or `length` has a bit of the page size less 1, that is, with a
-    ///   power of two, if it is not a multiple of that.
+    /// - [`Error::Invalid`] if `iova` or `length` has a bit of the page size less 1, that is, with
+    ///   a power of two, if it is not a multiple of that.
     /// - [`Error::Overflow`] if the exclusive end does not fit into an address.
     pub fn range(&mut self, iova: u64, length: u64) -> Result<Range, Error> {
         if (iova | length) & self.mask != 0 {
@@ -132,7 +132,8 @@ pub fn check_report(iova: u64, length: u64, page_size: u64) -> Result<Range, Err
     Range::new(iova, length)
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(CONFIG_VFIO_RUST_KUNIT_TEST, kernel::macros::kunit_tests(vfio_logging))]
 mod tests {
     use super::*;
 

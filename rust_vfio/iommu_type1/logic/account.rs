@@ -82,7 +82,11 @@ impl AccountedBefore {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(
+    CONFIG_VFIO_RUST_KUNIT_TEST,
+    kernel::macros::kunit_tests(vfio_type1_account)
+)]
 mod tests {
     use super::*;
 

@@ -172,7 +172,11 @@ pub fn set(words: &mut [u64], first: u64, last: u64) {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(
+    CONFIG_VFIO_RUST_KUNIT_TEST,
+    kernel::macros::kunit_tests(vfio_type1_dirty)
+)]
 mod tests {
     use super::*;
 
@@ -191,8 +195,9 @@ mod tests {
         assert_eq!(pages_of(0x3000, 0), None);
     }
 
-    fn filled(place: Place, bits: Bits<'_>) -> Vec<u64> {
-        let mut words = vec![0xabcd; place.words() as usize];
+    /// The words of a bitmap with `bits` at this place; all of these places have two.
+    fn filled(place: Place, bits: Bits<'_>) -> [u64; 2] {
+        let mut words = [0xabcd; 2];
         place.copy(bits, 0, &mut words);
         place.trim(0, &mut words);
         words

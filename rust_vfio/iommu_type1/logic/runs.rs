@@ -255,7 +255,11 @@ pub fn first_chunk(extents: &[Extent]) -> (&[Extent], PageCount) {
     (extents.get(..count).unwrap_or(extents), pages)
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(
+    CONFIG_VFIO_RUST_KUNIT_TEST,
+    kernel::macros::kunit_tests(vfio_type1_runs)
+)]
 mod tests {
     use super::*;
 
@@ -292,11 +296,8 @@ mod tests {
         assert_eq!(run(5, 3).joined(run(4, 1)), None);
         let reserved = Run::new(Pfn::new(8), PageCount::new(1), FrameKind::Reserved).unwrap();
         assert_eq!(run(5, 3).joined(reserved), None);
-        assert_eq!(
-            run(0, Run::MAX_PAGES).joined(run(Run::MAX_PAGES, 1)),
-            None,
-            "a full run takes no more"
-        );
+        // A full run takes no more.
+        assert_eq!(run(0, Run::MAX_PAGES).joined(run(Run::MAX_PAGES, 1)), None);
     }
 
     #[test]
@@ -365,10 +366,8 @@ mod tests {
         assert!(is_scattered(&[extent(1, 7), extent(20, 8)]));
         assert!(!is_scattered(&[extent(1, 8); WINDOW]));
         assert!(!is_scattered(&[extent(1, 1), extent(20, 512)]));
-        assert!(
-            is_scattered(&[scattered(1 << 30), extent(20, 7)]),
-            "what is forgotten does not count"
-        );
+        // What is forgotten does not count.
+        assert!(is_scattered(&[scattered(1 << 30), extent(20, 7)]));
         assert!(!is_scattered(&[scattered(3)]) && !is_scattered(&[]));
 
         assert_eq!(
@@ -384,26 +383,23 @@ mod tests {
 
     #[test]
     fn a_list_is_judged_when_a_window_is_full() {
-        let short: Vec<_> = (0..2 * WINDOW as u64).map(|n| extent(2 * n, 1)).collect();
+        let short = [extent(1, 1); 2 * WINDOW];
         for len in 0..=short.len() {
             let expected = match len {
                 WINDOW => Some(0),
                 len if len == 2 * WINDOW => Some(WINDOW),
                 _ => None,
             };
-            assert_eq!(better_forgotten(&short[..len]), expected, "{len}");
+            assert_eq!(better_forgotten(&short[..len]), expected);
         }
-        let long = vec![extent(0, 8); WINDOW];
-        assert_eq!(better_forgotten(&long), None);
         // Only the last window counts.
-        assert_eq!(
-            better_forgotten(&[&short[..WINDOW], &long[..]].concat()),
-            None
-        );
-        assert_eq!(
-            better_forgotten(&[&long[..], &short[..WINDOW]].concat()),
-            Some(WINDOW)
-        );
+        let mut list = [extent(0, 8); 2 * WINDOW];
+        assert_eq!(better_forgotten(&list), None);
+        list[WINDOW..].fill(extent(1, 1));
+        assert_eq!(better_forgotten(&list), Some(WINDOW));
+        list[..WINDOW].fill(extent(1, 1));
+        list[WINDOW..].fill(extent(0, 8));
+        assert_eq!(better_forgotten(&list), None);
     }
 
     #[test]

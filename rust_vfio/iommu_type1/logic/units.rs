@@ -198,7 +198,11 @@ impl IovaRange {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(
+    CONFIG_VFIO_RUST_KUNIT_TEST,
+    kernel::macros::kunit_tests(vfio_type1_units)
+)]
 mod tests {
     use super::*;
 

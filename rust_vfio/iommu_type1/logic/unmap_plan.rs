@@ -135,7 +135,11 @@ impl Target {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
+#[cfg_attr(
+    CONFIG_VFIO_RUST_KUNIT_TEST,
+    kernel::macros::kunit_tests(vfio_type1_unmap_plan)
+)]
 mod tests {
     use super::*;
 

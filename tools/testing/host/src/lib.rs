@@ -6,7 +6,7 @@
 //! `tests/` compares them with naive models on random input. What is compiled here cannot use the
 //! kernel, cannot allocate and cannot contain `unsafe`, which is how those rules are enforced.
 
-#![cfg_attr(not(test), no_std)]
+#![no_std]
 #![forbid(unsafe_code)]
 
 /// Those of `vfio.ko`.
