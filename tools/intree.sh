@@ -22,18 +22,19 @@ case $version in
 esac
 
 # The files that the series changes, in a repository of their own.
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/{drivers/vfio,Documentation/driver-api}
-for file in MAINTAINERS drivers/vfio/{Kconfig,Makefile} Documentation/driver-api/index.rst; do
-	cp "$ksrc/$file" "$work/$file"
-done
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+work=$scratch/linux
+changed=(MAINTAINERS drivers/vfio/{Kconfig,Makefile} Documentation/driver-api/index.rst
+	scripts/generate_rust_analyzer.py)
+mkdir "$work"
+(cd "$ksrc" && cp --parents --target-directory="$work" "${changed[@]}")
 in_work() {
 	git -C "$work" -c core.hooksPath=/dev/null \
 		-c "user.name=${DEBFULLNAME:-$(git config user.name || echo 'The rust_vfio developers')}" \
 		-c "user.email=${DEBEMAIL:-$(git config user.email || echo rust-vfio@example.org)}" "$@"
 }
-in_work init --quiet
+in_work init --quiet --initial-branch=vfio-rust
 in_work add .
 in_work commit --quiet --message="Linux $version"
 
@@ -42,33 +43,45 @@ add() {
 	git -C "$top" ls-files -z -- "${@/#/rust_vfio/}" |
 		(cd "$top" && xargs -0 cp --parents --target-directory="$work/drivers/vfio")
 }
+# Who maintains these paths. The entry grows with the series, so that each file
+# has a maintainer from its first patch on.
+maintain() {
+	{
+		cat "$parts/maintainers.txt"
+		printf 'F:\t%s\n' "$@"
+		echo
+	} >"$scratch/entry"
+	sed "/^VFIO DRIVER\$/e cat '$scratch/entry'" "$ksrc/MAINTAINERS" >"$work/MAINTAINERS"
+}
 commit() {
 	in_work add .
 	in_work commit --quiet --signoff --file="$parts/$1.txt"
 }
 
+rust=drivers/vfio/rust_vfio
 add bindings bindings.rs kernel uapi
+maintain "$rust"/{bindings*,kernel/,uapi/}
 commit 1-wrappers
 add iommu_type1 iommu_type1.rs rust_type1.rs
+maintain "$rust"/{bindings*,iommu_type1*,kernel/,rust_type1.rs,uapi/}
 commit 2-type1
 add .
-rm "$work/drivers/vfio/rust_vfio/objects.mk"
+cp "$top/Kconfig" "$work/$rust/"
+maintain "$rust/"
 commit 3-core
-add objects.mk
-cp "$top/Kconfig" "$work/drivers/vfio/rust_vfio/"
 in_work apply "$parts/4-kconfig.patch"
 commit 4-kconfig
+in_work apply "$parts/5-rust-analyzer.patch"
+commit 5-rust-analyzer
 cp "$parts/vfio-rust.rst" "$work/Documentation/driver-api/"
 sed -i '/^   vfio-pci-device-specific-driver-acceptance$/a\   vfio-rust' \
 	"$work/Documentation/driver-api/index.rst"
-sed -i "/^VFIO DRIVER\$/{
-	r $parts/maintainers.txt
-	N
-}" "$work/MAINTAINERS"
-commit 5-documentation
+maintain Documentation/driver-api/vfio-rust.rst "$rust/"
+commit 6-documentation
+in_work config branch.vfio-rust.description "$(<"$parts/0-cover.txt")"
 
 mkdir -p "$patches"
 rm -f "$patches"/[0-9][0-9][0-9][0-9]-*.patch
-in_work format-patch --quiet --cover-letter --cover-from-description=none \
-	--output-directory="$(cd "$patches" && pwd)" HEAD~5
+in_work format-patch --quiet --cover-letter --cover-from-description=subject \
+	--output-directory="$(cd "$patches" && pwd)" HEAD~6
 ls -1 "$patches"/*.patch
