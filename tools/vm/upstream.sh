@@ -9,12 +9,17 @@ set -euo pipefail
 
 src=${KSRC:-$cache/src/linux-source-$series}
 version=$(make -s --no-print-directory -C "$src" kernelversion)
-key=$(cat "${BASH_SOURCE[0]}" "$top/tools/vm/group_mode.c" | sha256sum | cut -c1-12)
+key=$(cat "${BASH_SOURCE[0]}" "$top"/tools/vm/{group_mode.c,slow_harness.h} | sha256sum | cut -c1-12)
 out=$cache/upstream/$version-$key
 
 mkdir -p "$out"
 exec 9>"$out/.lock"
 flock 9
+
+selftests() { # ARGUMENTS FOR MAKE...
+	make -C "$src/tools/testing/selftests/vfio" OUTPUT="$out" CC=gcc LDFLAGS=-static \
+		KHDR_INCLUDES="-isystem $out/headers/include" "$@"
+}
 
 if [ ! -f "$out/.complete" ]; then
 	say "building the kernel's own selftests"
@@ -22,8 +27,9 @@ if [ ! -f "$out/.complete" ]; then
 	mkdir -p "$out/programs"
 	{
 		make -C "$src" "O=$out/scratch" headers_install INSTALL_HDR_PATH="$out/headers" "${kernel_tools[@]}"
-		make -C "$src/tools/testing/selftests/vfio" OUTPUT="$out" CC=gcc LDFLAGS=-static \
-			KHDR_INCLUDES="-isystem $out/headers/include"
+		selftests
+		selftests -W vfio_pci_driver_test.c "$out/vfio_pci_driver_test" \
+			KHDR_INCLUDES="-isystem $out/headers/include -include $top/tools/vm/slow_harness.h"
 		for mode in vfio_type1_iommu vfio_type1v2_iommu; do
 			gcc -DGROUP_MODE="\"$mode\"" -c -o "$out/$mode.o" "$top/tools/vm/group_mode.c"
 			mapfile -t library < <(find "$out/libvfio" -name '*.o')

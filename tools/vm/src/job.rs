@@ -108,7 +108,7 @@ impl Job {
         }
         kernel("init_perf", 120, "vfio_pci_device_init_perf_test");
         if choice.long && !debug {
-            kernel("driver", 900, "vfio_pci_driver_test");
+            kernel("driver", 1800, "vfio_pci_driver_test");
         }
         job.line(&format!("bind_vfio_pci {IGB} enable_sriov"));
         job.run(
