@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Builds the VM's kernel with the series of intree.sh applied, in the ways in which
-# its configuration can have VFIO, and runs tests on what was built.
+# Checks the series of intree.sh: its style, that a kernel with all drivers of VFIO
+# compiles and links, and what editors are told; then builds the VM's kernel with it in
+# the ways in which its configuration can have VFIO, and runs tests on what was built.
 #
 #   intree-test.sh <kernel build tree> <patches> <programs> <work directory> [way]
 #
@@ -30,7 +31,7 @@ layer() { # NAME DIRECTORY
 	mkdir -p "$work/$1.upper" "$work/$1.work"
 	mount -t overlay overlay -o "lowerdir=$2,upperdir=$work/$1.upper,workdir=$work/$1.work" "$2"
 }
-kmake() { make -C "$src" "O=$kernel" "${kernel_tools[@]}" "$@"; }
+kmake() { make -C "$src" "O=${out:-$kernel}" "${kernel_tools[@]}" "$@"; }
 set_options() { # OPTION=VALUE...
 	local option
 	for option; do
@@ -38,25 +39,116 @@ set_options() { # OPTION=VALUE...
 		echo "CONFIG_$option" >>"$kernel/.config"
 	done
 	kmake -s olddefconfig
+	check_options "$kernel/.config" "$@"
+}
+check_options() { # FILE OPTION=VALUE...
+	local file=$1 option
+	shift
 	for option; do
-		[ "${option#*=}" = n ] || grep -qx "CONFIG_$option" "$kernel/.config" ||
-			{ echo "error: CONFIG_$option is not what comes out"; return 1; }
+		[ "${option#*=}" = n ] || grep -qx "CONFIG_$option" "$file" ||
+			die "CONFIG_$option is not what comes out"
 	done
+}
+
+style() {
+	local patch
+	# In the tree, because whether there is a maintainer is a question of style.
+	cd "$src"
+	for patch in "$patches"/000[1-9]-*.patch; do
+		scripts/checkpatch.pl --strict --show-types --terse --quiet --no-summary "$patch"
+	done
+	echo "checkpatch has nothing to say"
+}
+
+# A kernel with everything, of which only VFIO is compiled. The configuration cannot
+# have Rust together with two of its options.
+drivers() {
+	local out=$work/all missing modules
+	mkdir -p "$out"
+	printf 'CONFIG_%s\n' RUST=y VFIO_RUST=y VFIO_IOMMU_TYPE1_RUST=y KUNIT=y WERROR=y \
+		MODVERSIONS=n DEBUG_INFO_BTF=n >"$work/all.config"
+	KCONFIG_ALLCONFIG=$work/all.config kmake -s allmodconfig
+	check_options "$out/.config" VFIO_RUST=y VFIO_IOMMU_TYPE1_RUST=y VFIO_RUST_KUNIT_TEST=y \
+		{MLX5,HISI_ACC,PDS,VIRTIO,NVGRACE_GPU,QAT,XE}_VFIO_PCI=m VFIO_{PLATFORM,FSL_MC,CDX}=m
+	kmake -s -j"$(nproc)" drivers/vfio/
+	mapfile -t modules < <(sed 's/o$/ko/' "$out/drivers/vfio/modules.order")
+	# The symbols of the rest of the kernel, which is not there, are missing.
+	KBUILD_MODPOST_WARN=1 kmake -s -j"$(nproc)" "${modules[@]}"
+	missing=$(cd "$out" && comm -23 <(nm -u "${modules[@]}" | awk '{ print $2 }' | grep -E '^_?vfio_' | sort -u) \
+		<(cut -f 2 modules-only.symvers | sort))
+	[ -z "$missing" ] || die "no module has these: $missing"
+	echo "${#modules[@]} modules of drivers/vfio compile and link"
+}
+
+editors() {
+	kmake -s prepare
+	kmake -s rust-analyzer
+	python3 - "$kernel/rust-project.json" <<-'END'
+		import json, os, sys
+		crates = json.load(open(sys.argv[1]))["crates"]
+		named = {crate["display_name"]: crate for crate in crates}
+		for name in "vfio_bindings", "rust_vfio", "rust_type1":
+		    crate = named[name]
+		    assert os.path.exists(crate["root_module"]), name
+		    assert all(crates[d["crate"]]["display_name"] == d["name"] for d in crate["deps"]), name
+		assert os.path.isdir(named["vfio_bindings"]["env"]["VFIO_RS_GEN"])
+		print("rust-project.json has the three crates")
+	END
+}
+
+run_vm() { # COMMAND...
+	"$top/target/debug/vm" --kernel "$kernel" --modules "$work/modules" --programs "$programs" \
+		--scratch "$work/$name" --impl "$impl" "$@"
+}
+
+# Builds the kernel with these options, and runs these rows on it.
+test_way() { # OPTIONS ROWS
+	local options module
+	read -ra options <<<"$1"
+	cp "$work/config" "$kernel/.config"
+	set_options "${options[@]}"
+	kmake -s -j"$(nproc)" bzImage modules
+	rm -rf "$work/modules"
+	mkdir -p "$work/modules"
+	"$top/tools/modules.sh" "$kernel" "$top/tools/testing/selftests/vfio/fixture" "$work/fixture" modules
+	cp "$work"/fixture/*.ko "$work/modules/"
+	for module in vfio vfio_iommu_type1; do
+		[ ! -f "$kernel/drivers/vfio/$module.ko" ] || cp "$kernel/drivers/vfio/$module.ko" "$work/modules/"
+	done
+	if [ "$name" != "${name#built-in}" ]; then
+		run_vm --word vfio_iommu_type1.dma_entry_limit=77 --word vfio.enable_unsafe_noiommu_mode=1 exec \
+			'cd /sys/module && grep -x 77 vfio_iommu_type1/parameters/dma_entry_limit &&
+				grep -x Y vfio/parameters/enable_unsafe_noiommu_mode'
+	fi
+	[[ " $1 " != *" VFIO_RUST_KUNIT_TEST=y "* ]] || kunit "$work/$name/exec-$impl.log"
+	run_vm test --scope rows ${2:+--pattern "$2"}
+}
+
+# Whether KUnit has run each suite of the modules, and all passed, as the kernel's
+# log says.
+kunit() { # LOG
+	diff <(grep -rhoP 'kunit_tests\(\K\w+' "$src/drivers/vfio/rust_vfio" | sort) \
+		<(grep -oP '(?<!not )ok \d+ \Kvfio_\w+' "$1" | sort) ||
+		die "KUnit has not run these, or they failed"
+	echo "KUnit: $(grep -cP '(?<!not )ok \d+ vfio_' "$1") suites passed"
 }
 
 # What depends on no module's file: groups, nodes, containers, the backend, iommufd.
 rows=F010,F011,F012,F013,F018,F02,F03,F04,F05,F074,F09,F10,F110,F111,F112,F117,F118,F119,F123
 rows+=,F137,F138,F139,F140,R01,R02,R03,R04,R09,R12,T01,T02,T04,T10,T11,T13
 rust="VFIO_RUST=y VFIO_IOMMU_TYPE1_RUST=y"
-built_in="VFIO=y IOMMUFD=y VFIO_PCI=y KVM=y KVM_AMD=y"
-# Name; options; implementation that the tests are told of; rows.
+built_in="VFIO=y IOMMUFD=y VFIO_PCI=y KVM=y KVM_AMD=y KUNIT=y"
+# Name; implementation that the tests are told of; what is done.
 ways=(
-	"modules:$rust:rust:"
-	"rust-core:VFIO_RUST=y VFIO_IOMMU_TYPE1_C=y:rust-core:$rows"
-	"rust-type1:VFIO_C=y VFIO_IOMMU_TYPE1_RUST=y:rust-type1:$rows"
-	"c:VFIO_C=y VFIO_IOMMU_TYPE1_C=y:c:$rows"
-	"built-in:$rust $built_in:rust:$rows"
-	"built-in-c:VFIO_C=y VFIO_IOMMU_TYPE1_C=y $built_in:c:$rows"
+	"style::style"
+	"drivers::drivers"
+	"editors::editors"
+	"modules:rust:test_way '$rust' ''"
+	"rust-core:rust-core:test_way 'VFIO_RUST=y VFIO_IOMMU_TYPE1_C=y' $rows"
+	"rust-type1:rust-type1:test_way 'VFIO_C=y VFIO_IOMMU_TYPE1_RUST=y' $rows"
+	"c:c:test_way 'VFIO_C=y VFIO_IOMMU_TYPE1_C=y' $rows"
+	"built-in:rust:test_way '$rust $built_in VFIO_RUST_KUNIT_TEST=y' $rows"
+	"built-in-c:c:test_way 'VFIO_C=y VFIO_IOMMU_TYPE1_C=y $built_in' $rows"
 )
 
 layer source "$src"
@@ -69,25 +161,11 @@ cp "$kernel/.config" "$work/config"
 failed=0
 printf '%-12s %-8s %s\n' way seconds result
 for line in "${ways[@]}"; do
-	IFS=: read -r name options impl pattern <<<"$line"
+	IFS=: read -r name impl action <<<"$line"
 	[[ $name == *$only* ]] || continue
 	start=$SECONDS
-	read -ra options <<<"$options"
 	# In the background, because `set -e` has no effect in a condition.
-	(
-		cp "$work/config" "$kernel/.config"
-		set_options "${options[@]}"
-		kmake -s -j"$(nproc)" bzImage modules
-		rm -rf "$work/modules"
-		mkdir -p "$work/modules"
-		"$top/tools/modules.sh" "$kernel" "$top/tools/testing/selftests/vfio/fixture" "$work/fixture" modules
-		cp "$work"/fixture/*.ko "$work/modules/"
-		for module in vfio vfio_iommu_type1; do
-			[ ! -f "$kernel/drivers/vfio/$module.ko" ] || cp "$kernel/drivers/vfio/$module.ko" "$work/modules/"
-		done
-		"$top/target/debug/vm" --kernel "$kernel" --modules "$work/modules" --programs "$programs" \
-			--scratch "$work/$name" --impl "$impl" test --scope rows ${pattern:+--pattern "$pattern"}
-	) >"$work/$name.log" 2>&1 &
+	(eval "$action") >"$work/$name.log" 2>&1 &
 	if wait $!; then
 		result=$(tail -n 1 "$work/$name.log")
 	else
