@@ -18,7 +18,7 @@
 //! | [`domains`], [`iova`] | Page tables; addresses that can be mapped |
 //! | [`listeners`] | Devices to notify |
 //! | [`state`] | The state of a container, and its lock |
-//! | [`populate`] | Pinning the memory of a mapping, mapping it in the domains, and the reverse |
+//! | [`populate`], [`writer`] | Pinning and mapping the memory of a mapping, and the reverse |
 //! | [`ioctl`] | The dispatch of ioctls |
 //! | [`map`], [`unmap`], [`vaddr`] | MAP_DMA; UNMAP_DMA; the change of user addresses |
 //! | [`dirty`], [`dirty_report`] | DIRTY_PAGES |
@@ -57,6 +57,7 @@ mod tracking;
 mod uapi;
 mod unmap;
 mod vaddr;
+mod writer;
 
 // The crate for tests on the host makes these modules public.
 #[allow(unreachable_pub)]

@@ -38,6 +38,7 @@ mod kernel {
     pub(crate) mod mm;
     pub(crate) mod pages;
     pub(crate) mod pfnmap;
+    pub(crate) mod scatterlist;
     #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
     pub(crate) mod task;
     #[allow(dead_code, reason = "`vfio.ko` needs more of it")]

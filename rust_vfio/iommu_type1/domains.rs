@@ -35,7 +35,8 @@ use crate::{
             PagingDomain,
             ResvType, //
         },
-        mm, //
+        mm,
+        scatterlist::ScatterList, //
     }, //
 };
 
@@ -120,6 +121,18 @@ impl Domain {
         // device. The callers keep its pages pinned until `unmap` of all domains has succeeded
         // (`PinnedMemory::release`), so they are not used for anything else meanwhile.
         unsafe { self.paging.map(iova, physical, bytes, prot) }
+    }
+
+    /// Maps the pieces of `list`, one behind the other, from `iova` on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or any other errno of the IOMMU driver. Nothing is mapped then.
+    fn map_list(&self, iova: Iova, list: &ScatterList, prot: IommuProt) -> Result {
+        // CAST: As in `map`.
+        let iova = iova.get() as usize;
+        // SAFETY: As in `map`.
+        unsafe { self.paging.map_list(iova, list, prot) }
     }
 
     /// Unmaps `range` and flushes the IOTLB, so that no device can access it any more.
@@ -259,23 +272,55 @@ impl Domains {
     /// more; [`NotMapped`] says whether devices could reach it meanwhile.
     #[doc(alias = "vfio_iommu_map")]
     pub(super) fn map(&self, iova: Iova, run: Run, prot: IommuProt) -> Result<(), NotMapped> {
+        let bytes = run.pages().bytes(mm::SHIFT);
+        self.map_in_all(iova, bytes, |domain| domain.map(iova, run, prot))
+    }
+
+    /// Maps the pieces of `list`, one behind the other, from `iova` on in every domain.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Domain::map_list`] for one of the domains. Nothing of it is then mapped in any
+    /// domain; [`NotMapped`] says whether devices could reach it meanwhile.
+    pub(super) fn map_list(
+        &self,
+        iova: Iova,
+        list: &ScatterList,
+        prot: IommuProt,
+    ) -> Result<(), NotMapped> {
+        // CAST: A `usize` fits into an `u64`.
+        let bytes = list.bytes() as u64;
+        self.map_in_all(iova, bytes, |domain| domain.map_list(iova, list, prot))
+    }
+
+    /// Calls `map`, which maps the `bytes` bytes from `iova` on, for each domain. If one fails they
+    /// are unmapped from those before.
+    ///
+    /// # Errors
+    ///
+    /// The errno of `map`.
+    fn map_in_all(
+        &self,
+        iova: Iova,
+        bytes: u64,
+        map: impl Fn(&Domain) -> Result,
+    ) -> Result<(), NotMapped> {
         for (done, domain) in self.list.iter().enumerate() {
-            let Err(error) = domain.map(iova, run, prot) else {
+            let Err(error) = map(domain) else {
                 continue;
             };
-            let range = IovaRange::with_len(iova, run.pages().bytes(mm::SHIFT));
-            let earlier = self.list.get(..done).unwrap_or_default();
-            let gone = range.is_ok_and(|range| unmap_all(earlier, range));
-            return Err(NotMapped {
-                error,
-                reach: match (done, gone) {
-                    (0, _) => Reach::Never,
-                    (_, true) => Reach::Ended,
-                    (_, false) => Reach::Lasting,
-                },
-            });
+            let reach = match self.list.get(..done) {
+                None | Some([]) => Reach::Never,
+                Some(earlier) => unmap_again(earlier, iova, bytes),
+            };
+            return Err(NotMapped { error, reach });
         }
         Ok(())
+    }
+
+    /// Unmaps the `bytes` bytes from `iova` on, all of which is mapped, from every domain again.
+    pub(super) fn withdraw(&self, iova: Iova, bytes: u64) -> Reach {
+        unmap_again(&self.list, iova, bytes)
     }
 
     /// Computes the page sizes again after a domain was added or removed.
@@ -318,13 +363,24 @@ fn unmap_all(domains: &[Domain], range: IovaRange) -> bool {
     failed == 0
 }
 
-/// The failure of [`Domains::map`].
+/// Unmaps the `bytes` bytes from `iova` on from all `domains`. Returns whether devices can still
+/// reach them.
+fn unmap_again(domains: &[Domain], iova: Iova, bytes: u64) -> Reach {
+    let range = IovaRange::with_len(iova, bytes);
+    match range.is_ok_and(|range| unmap_all(domains, range)) {
+        true => Reach::Ended,
+        false => Reach::Lasting,
+    }
+}
+
+/// The failure of [`Domains::map`] and [`Domains::map_list`].
 pub(super) struct NotMapped {
     pub(super) error: Error,
     pub(super) reach: Reach,
 }
 
 /// Whether devices could reach memory that was mapped in some domains, before a later one failed.
+#[derive(Clone, Copy)]
 pub(super) enum Reach {
     /// No domain had mapped it.
     Never,

@@ -162,7 +162,7 @@ impl Type1State {
                 range,
                 UserMm::Current,
                 &self.domains,
-                &mut self.buffer,
+                &mut self.buffers,
             )?;
         }
         self.available -= 1;

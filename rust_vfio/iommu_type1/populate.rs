@@ -3,10 +3,9 @@
 //! Pinning the memory of a mapping and mapping it in the domains, and the reverse (contract 6.7 and
 //! 6.8).
 //!
-//! [`populate`] pins the pages of a mapping in batches, joins consecutive frames to runs that are
-//! as long as possible, and maps each run in all domains. A run can continue in the next batch, so
-//! that the IOMMU can use huge pages wherever the memory consists of them. [`release`] unmaps many
-//! runs with one IOTLB flush, and then unpins their pages.
+//! [`populate`] pins the pages of a mapping in batches and hands them to a [`Writer`], which joins
+//! consecutive frames to runs that are as long as possible and maps these in all domains.
+//! [`release`] unmaps many runs with one IOTLB flush, and then unpins their pages.
 //!
 //! All of this happens with the lock of the container held. Between batches other tasks may run,
 //! and a task that was killed gives up.
@@ -14,7 +13,8 @@
 //! Corresponds to `vfio_pin_map_dma()`, `vfio_pin_pages_remote()` and `vfio_unmap_unpin()`.
 //!
 //! Deviation: C accounts the pages of each run on its own, and takes the `mmap_lock` for writing
-//! each time. We account once per batch of up to 512 pages.
+//! each time, for which page faults of other threads wait. We account many pages at once, as long
+//! as the limit is not near.
 //!
 //! Deviation: C computes an exclusive end to look for pages that drivers have pinned already. At
 //! the top of the address space it wraps, so that pages there are accounted twice. We subtract the
@@ -30,19 +30,10 @@ use kernel::prelude::*;
 
 use crate::{
     iommu_type1::{
-        domains::{
-            Domains,
-            NotMapped,
-            Reach, //
-        },
+        domains::Domains,
         logic::{
             account::AccountedBefore,
-            runs::{
-                room_at,
-                Run, //
-            },
             units::{
-                Iova,
                 IovaRange,
                 PageCount, //
             }, //
@@ -53,7 +44,11 @@ use crate::{
             pfnmap,
             pin::PinnedRun, //
         },
-        params, //
+        writer::{
+            Filled,
+            RunQueue,
+            Writer, //
+        }, //
     },
     kernel::{
         mm::{
@@ -71,6 +66,27 @@ use crate::{
 
 /// The smallest number of missing pages for which the kind of the area is looked up.
 const WORTH_A_LOOK: PageCount = PageCount::new(64);
+
+/// The largest number of pages that are pinned before they are accounted. For 4 KiB pages it is
+/// 64 MiB.
+const LARGEST_DEBT: PageCount = PageCount::new(1 << 14);
+
+/// What [`populate`] and [`release`] need besides a mapping. It is kept from call to call, since it
+/// takes some memory.
+pub(crate) struct Buffers {
+    pages: PageBuffer,
+    queue: RunQueue,
+}
+
+impl Buffers {
+    /// Creates buffers without memory.
+    pub(crate) const fn new() -> Self {
+        Self {
+            pages: PageBuffer::new(),
+            queue: RunQueue::new(),
+        }
+    }
+}
 
 /// Pins the memory of `mapping`, accounts it to the owner, and maps it in all `domains`.
 ///
@@ -97,31 +113,19 @@ pub(crate) fn populate(
     range: IovaRange,
     memory: UserMm<'_>,
     domains: &Domains,
-    buffer: &mut PageBuffer,
+    buffers: &mut Buffers,
 ) -> Result {
-    let mut writer = Writer {
-        next: range.first(),
-        pending: None,
-        longest: if params::disable_hugepages() {
-            PageCount::new(1)
-        } else {
-            PageCount::new(Run::MAX_PAGES)
-        },
-        domains,
-    };
+    let mut writer = Writer::new(range.first(), domains, &mut buffers.queue);
     // Pages that drivers of emulated devices have pinned are accounted already.
     let mut before = AccountedBefore::new(mapping.accounted);
     let mut source = Source {
         memory,
         write: mapping.access().write,
-        buffer,
-        no_special_area: 0,
-        suitable: 0,
+        buffer: &mut buffers.pages,
+        area: Area::default(),
     };
-    let result = fill(mapping, range, &mut source, &mut writer, &mut before).and_then(|()| {
-        // This maps the last run.
-        writer.flush(mapping)
-    });
+    let result = fill(mapping, range, &mut source, &mut writer, &mut before)
+        .and_then(|()| writer.finish(mapping));
     // This unpins pages that were pinned but not mapped.
     drop(writer);
     match result {
@@ -130,7 +134,7 @@ pub(crate) fn populate(
             mapping.owner().unaccount(unused);
             mapping.memory.trim();
         }
-        Err(_) => release(mapping, domains, source.buffer),
+        Err(_) => release(mapping, domains, buffers),
     }
     result
 }
@@ -150,22 +154,38 @@ fn fill(
 ) -> Result {
     let mut vaddr = mapping.vaddr();
     let mut left = range.pages(mm::SHIFT);
+    // The pages that are pinned and not accounted yet.
+    let mut debt = PageCount::ZERO;
     while !left.is_zero() {
         cond_resched();
         if mm::is_killed() {
             return Err(EINTR);
         }
         let filled = source.fill(vaddr, left, writer, mapping)?;
-        let pages = before.cover(filled.accounted);
-        mapping.owner().account(pages)?;
-        mapping.accounted.add(pages);
-
         left = left.minus(filled.pages);
+        debt = debt.plus(before.cover(filled.accounted));
+        if left.is_zero() || debt >= LARGEST_DEBT || !mapping.owner().has_room(debt) {
+            mapping.owner().account(debt)?;
+            mapping.accounted.add(debt);
+            debt = PageCount::ZERO;
+        }
         // CAST: The size of a mapping fits native words. If the sum wraps, `left` is zero and it is
         // not used.
         vaddr = vaddr.wrapping_add(filled.pages.bytes(mm::SHIFT) as usize);
     }
     Ok(())
+}
+
+/// What is known of the areas of user memory, each up to a user address (exclusive). The addresses
+/// that are asked for rise from call to call.
+#[derive(Default)]
+struct Area {
+    /// There is neither hugetlbfs nor memory of a device.
+    ordinary: usize,
+    /// All is hugetlbfs, and may be accessed.
+    huge: usize,
+    /// What [`PinnedBatch::pin`] knows.
+    suitable: usize,
 }
 
 /// The user memory from which frames are taken.
@@ -174,39 +194,7 @@ struct Source<'a> {
     /// Whether devices may write.
     write: bool,
     buffer: &'a mut PageBuffer,
-    /// The user address (exclusive) up to which there is neither hugetlbfs nor memory of a device.
-    no_special_area: usize,
-    /// What [`PinnedBatch::pin`] knows of the area.
-    suitable: usize,
-}
-
-/// The number of pages that were handed to a [`Writer`].
-#[derive(Clone, Copy)]
-struct Filled {
-    pages: PageCount,
-    /// The number of those that are to be accounted.
-    accounted: PageCount,
-}
-
-impl Filled {
-    const NOTHING: Self = Self {
-        pages: PageCount::ZERO,
-        accounted: PageCount::ZERO,
-    };
-
-    fn of(run: Run) -> Self {
-        Self {
-            pages: run.pages(),
-            accounted: run.accounted(),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            pages: self.pages.plus(other.pages),
-            accounted: self.accounted.plus(other.accounted),
-        }
-    }
+    area: Area,
 }
 
 impl Source<'_> {
@@ -223,8 +211,8 @@ impl Source<'_> {
         writer: &mut Writer<'_>,
         mapping: &mut Mapping,
     ) -> Result<Filled> {
-        let room = left.min(writer.room(writer.end()));
-        if room >= WORTH_A_LOOK && vaddr >= self.no_special_area {
+        let room = left.min(writer.room());
+        if room >= WORTH_A_LOOK && vaddr >= self.area.ordinary {
             if let Some(pinned) = self.special(vaddr, room)? {
                 return writer.add(pinned, mapping);
             }
@@ -238,7 +226,7 @@ impl Source<'_> {
             vaddr,
             count,
             write,
-            &mut self.suitable,
+            &mut self.area.suitable,
             self.buffer,
             &mut small,
         );
@@ -258,112 +246,29 @@ impl Source<'_> {
     ///
     /// Those of [`pfnmap::frames`].
     fn special(&mut self, vaddr: usize, room: PageCount) -> Result<Option<PinnedRun>> {
+        if vaddr < self.area.huge {
+            if let Some(pinned) = hugetlb::pin_present(self.memory, vaddr, room, self.write) {
+                return Ok(Some(pinned));
+            }
+        }
         match hugetlb::pin(self.memory, vaddr, room, self.write) {
-            hugetlb::Found::Pinned(pinned) => Ok(Some(pinned)),
+            hugetlb::Found::Pinned { pinned, until } => {
+                self.area.huge = until;
+                Ok(Some(pinned))
+            }
             // The lock was dropped, so the area may have become another one, which gives `None`.
             hugetlb::Found::Frames => {
                 let frames = pfnmap::frames(self.memory, vaddr, room, self.write)?;
                 Ok(frames.map(PinnedRun::of_device))
             }
             hugetlb::Found::Otherwise { until, suitable } => {
-                self.no_special_area = until;
+                self.area.ordinary = until;
                 if suitable {
-                    self.suitable = until;
+                    self.area.suitable = until;
                 }
                 Ok(None)
             }
         }
-    }
-}
-
-/// The side that joins frames to runs and maps these.
-struct Writer<'a> {
-    /// The I/O address of the pending run.
-    next: Iova,
-    /// The run that is pinned but not mapped yet, since consecutive frames may follow.
-    pending: Option<PinnedRun>,
-    /// The largest number of pages of a run.
-    longest: PageCount,
-    domains: &'a Domains,
-}
-
-impl Writer<'_> {
-    /// Takes all frames of `batch`.
-    ///
-    /// # Errors
-    ///
-    /// - `EFAULT` if a frame number does not fit into a run.
-    /// - Those of [`Writer::add`].
-    fn take_all(&mut self, batch: &mut PinnedBatch<'_>, mapping: &mut Mapping) -> Result<Filled> {
-        let mut filled = Filled::NOTHING;
-        loop {
-            let room = self.room(self.end());
-            let room = usize::try_from(room.get()).unwrap_or(usize::MAX);
-            let Some(frames) = batch.take_frames(room) else {
-                return Ok(filled);
-            };
-            filled = filled.plus(self.add(PinnedRun::of_pages(frames)?, mapping)?);
-        }
-    }
-
-    /// Returns the largest number of pages of a run that begins at `iova`.
-    fn room(&self, iova: Iova) -> PageCount {
-        room_at(iova, mm::SHIFT).min(self.longest)
-    }
-
-    /// Returns the I/O address at which the pending run ends (exclusive).
-    fn end(&self) -> Iova {
-        match self.pending.as_ref().and_then(PinnedRun::run) {
-            Some(run) => self.next.behind(run.pages(), mm::SHIFT),
-            None => self.next,
-        }
-    }
-
-    /// Adds `pinned` after the pending run, which is mapped if they cannot be joined.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Writer::flush`].
-    fn add(&mut self, mut pinned: PinnedRun, mapping: &mut Mapping) -> Result<Filled> {
-        let filled = pinned.run().map_or(Filled::NOTHING, Filled::of);
-        let room = self.room(self.next);
-        if let Some(pending) = &mut self.pending {
-            match pending.join(pinned, room) {
-                Ok(()) => return Ok(filled),
-                Err(apart) => pinned = apart,
-            }
-            self.flush(mapping)?;
-        }
-        self.pending = Some(pinned);
-        Ok(filled)
-    }
-
-    /// Maps the pending run in all domains and adds it to the runs of the mapping.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, or any other errno of an IOMMU driver. The run is unpinned then, unless a domain
-    /// could not unmap it any more: then it stays pinned for ever.
-    fn flush(&mut self, mapping: &mut Mapping) -> Result {
-        let Some(pinned) = self.pending.take() else {
-            return Ok(());
-        };
-        let Some(run) = pinned.run() else {
-            return Ok(());
-        };
-        mapping.memory.reserve()?;
-        let access = mapping.access();
-        if let Err(NotMapped { error, reach }) = self.domains.map(self.next, run, access) {
-            match reach {
-                Reach::Never => drop(pinned),
-                Reach::Ended => pinned.unpin(access.write),
-                Reach::Lasting => pinned.keep(),
-            }
-            return Err(error);
-        }
-        mapping.memory.push(pinned);
-        self.next = self.next.behind(run.pages(), mm::SHIFT);
-        Ok(())
     }
 }
 
@@ -373,9 +278,11 @@ impl Writer<'_> {
 /// Pages that cannot be unmapped from a domain stay pinned and accounted for ever. Takes the
 /// `mmap_lock` of the owner for writing, and sleeps.
 #[doc(alias = "vfio_unmap_unpin")]
-pub(crate) fn release(mapping: &mut Mapping, domains: &Domains, buffer: &mut PageBuffer) {
+pub(crate) fn release(mapping: &mut Mapping, domains: &Domains, buffers: &mut Buffers) {
     let (first, written) = (mapping.first(), mapping.access().write);
-    let kept = mapping.memory.release(first, written, domains, buffer);
+    let kept = mapping
+        .memory
+        .release(first, written, domains, &mut buffers.pages);
     mapping.accounted.forget(kept);
     let still_used = mapping
         .extras()

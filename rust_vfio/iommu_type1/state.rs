@@ -34,13 +34,11 @@ use crate::{
         mapping::Mappings,
         memory::account::Owner,
         params,
+        populate::Buffers,
         tracking::Tracking,
         uapi, //
     },
-    kernel::{
-        iommu::GroupHandle,
-        pages::PageBuffer, //
-    }, //
+    kernel::iommu::GroupHandle, //
 };
 
 /// The state of a container, with its lock. Corresponds to `struct vfio_iommu`.
@@ -73,8 +71,8 @@ pub(super) struct Type1State {
     pub(super) listeners: Listeners,
     /// The owner of the latest mapping, which further mappings of the same process share.
     pub(super) owner: Option<Arc<Owner>>,
-    /// The array for pinning.
-    pub(super) buffer: PageBuffer,
+    /// What is needed to pin and to map.
+    pub(super) buffers: Buffers,
 }
 
 impl Type1 {
@@ -104,7 +102,7 @@ impl Type1 {
                     tracking: None,
                     listeners: Listeners::new(),
                     owner: None,
-                    buffer: PageBuffer::new(),
+                    buffers: Buffers::new(),
                 }, "vfio_type1"),
             }),
             GFP_KERNEL,

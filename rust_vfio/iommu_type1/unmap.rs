@@ -257,7 +257,7 @@ impl Type1State {
             if !mapping.vaddr_valid {
                 self.invalid_vaddrs = self.invalid_vaddrs.saturating_sub(1);
             }
-            release(mapping, &self.domains, &mut self.buffer);
+            release(mapping, &self.domains, &mut self.buffers);
             next = MappingCursor::remove(place);
             *bytes = bytes.saturating_add(range.bytes());
             self.available = self.available.saturating_add(1);
@@ -270,7 +270,7 @@ impl Type1State {
     pub(super) fn remove_all_mappings(&mut self) {
         let mut next = self.mappings.place_from(Iova::MIN);
         while let Some(mut place) = next {
-            release(place.mapping(), &self.domains, &mut self.buffer);
+            release(place.mapping(), &self.domains, &mut self.buffers);
             next = place.remove();
             self.available = self.available.saturating_add(1);
         }

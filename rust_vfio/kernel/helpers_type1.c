@@ -5,6 +5,7 @@
  */
 #include <linux/mm.h>
 #include <linux/ratelimit.h>
+#include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
@@ -90,9 +91,14 @@ unsigned long vfio_rs_folio_nr_pages(const struct folio *folio)
 	return folio_nr_pages(folio);
 }
 
-bool vfio_rs_page_reserved(const struct page *page)
+bool vfio_rs_folio_test_hugetlb(const struct folio *folio)
 {
-	return PageReserved(page);
+	return folio_test_hugetlb(folio);
+}
+
+bool vfio_rs_pfn_reserved(unsigned long pfn)
+{
+	return PageReserved(pfn_to_page(pfn));
 }
 
 bool vfio_rs_page_has_mapping(const struct page *page)
@@ -103,6 +109,12 @@ bool vfio_rs_page_has_mapping(const struct page *page)
 void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty)
 {
 	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), npages, dirty);
+}
+
+void vfio_rs_sg_set_pfn(struct scatterlist *sg, unsigned long pfn,
+			unsigned int len)
+{
+	sg_set_page(sg, pfn_to_page(pfn), len, 0);
 }
 
 struct iommu_domain *vfio_rs_iommu_paging_domain_alloc(struct device *dev)

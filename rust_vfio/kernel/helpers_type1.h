@@ -10,6 +10,7 @@
 
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/scatterlist.h>
 #include <linux/sched.h>
 
 /* Scheduling, signals and limits of tasks. */
@@ -34,9 +35,14 @@ struct page *vfio_rs_pfn_to_page(unsigned long pfn);
 struct folio *vfio_rs_page_folio(struct page *page);
 unsigned long vfio_rs_folio_pfn(const struct folio *folio);
 unsigned long vfio_rs_folio_nr_pages(const struct folio *folio);
-bool vfio_rs_page_reserved(const struct page *page);
+bool vfio_rs_folio_test_hugetlb(const struct folio *folio);
+bool vfio_rs_pfn_reserved(unsigned long pfn);
 bool vfio_rs_page_has_mapping(const struct page *page);
 void vfio_rs_unpin_pfns(unsigned long pfn, unsigned long npages, bool dirty);
+
+/* Scatterlists. */
+void vfio_rs_sg_set_pfn(struct scatterlist *sg, unsigned long pfn,
+			unsigned int len);
 
 /* IOMMU domains. */
 struct iommu_domain *vfio_rs_iommu_paging_domain_alloc(struct device *dev);

@@ -22,7 +22,10 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::bindings;
+use crate::{
+    bindings,
+    kernel::scatterlist::ScatterList, //
+};
 
 /// The accesses to mapped memory that devices are allowed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -385,6 +388,47 @@ impl PagingDomain {
                 bindings::GFP_KERNEL_ACCOUNT,
             )
         })
+    }
+
+    /// Maps the pieces of `list`, one behind the other, from the I/O address `iova` on, a multiple of
+    /// the smallest page size of the domain. Consecutive pieces are mapped as one. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PagingDomain::map`]. Nothing is mapped then.
+    ///
+    /// # Safety
+    ///
+    /// Until [`PagingDomain::unmap`] has removed the mapping or the domain is dropped, the memory
+    /// must not be used for anything that breaks if attached devices access it as `prot` allows.
+    #[doc(alias = "iommu_map_sg")]
+    pub(crate) unsafe fn map_list(
+        &self,
+        iova: usize,
+        list: &ScatterList,
+        prot: IommuProt,
+    ) -> Result {
+        if list.len() == 0 {
+            return Ok(());
+        }
+        // SAFETY: The domain is valid by the type invariants. The function reads so many entries of
+        // the list, which are set, and changes none. Devices may access the memory by the safety
+        // requirements of this function.
+        let mapped = unsafe {
+            bindings::iommu_map_sg(
+                self.0.as_ptr(),
+                iova,
+                list.as_ptr(),
+                list.len() as u32,
+                prot.flags(),
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        };
+        // The function maps all or nothing.
+        match i32::try_from(mapped) {
+            Ok(error @ ..0) => Err(Error::from_errno(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the physical address to which `iova` is mapped, or `None` if it is not mapped.

@@ -14,6 +14,7 @@
 
 use core::{
     mem,
+    ops::BitOr,
     ptr::{
         self,
         NonNull, //
@@ -223,18 +224,14 @@ impl<'a> PinnedBatch<'a> {
     #[inline]
     pub(crate) fn take_frames(&mut self, limit: usize) -> Option<PinnedFrames> {
         let &PagePtr(first) = self.pages.first()?;
-        let window = self.pages.get(..limit.max(1)).unwrap_or(self.pages);
-        let count = 1 + window
-            .windows(2)
-            .take_while(|pair| matches!(pair, [a, b] if is_next(*a, *b)))
-            .count();
+        let count = consecutive(self.pages.get(..limit.max(1)).unwrap_or(self.pages));
         let pages = mem::take(&mut self.pages);
         self.pages = pages.get_mut(count..).unwrap_or_default();
         Some(PinnedFrames {
             // SAFETY: By the type invariants `first` points to a page structure.
             pfn: unsafe { bindings::vfio_rs_page_to_pfn(first) },
-            // INVARIANT: `is_next` held for each pair, so the frames are consecutive. The first
-            // `count` elements left the batch above, so their pins now belong to the result.
+            // INVARIANT: The frames are consecutive. The first `count` elements left the batch
+            // above, so their pins now belong to the result.
             count,
         })
     }
@@ -250,25 +247,60 @@ impl Drop for PinnedBatch<'_> {
     }
 }
 
-/// Returns whether `b` describes the frame after that of `a`.
+/// Returns the number of page structures at the front of `pages` that describe consecutive frames.
+///
+/// With these memory models all page structures are one array, in the order of the frames.
 #[cfg(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM))]
-fn is_next(a: PagePtr, b: PagePtr) -> bool {
-    // With these memory models all page structures are one array, in the order of the frames.
-    ptr::eq(a.0.wrapping_add(1), b.0)
+fn consecutive(pages: &[PagePtr]) -> usize {
+    /// So many pointers are compared without a loop.
+    const BLOCK: usize = 32;
+
+    // Scattered pages are recognized by the first two of them.
+    let &[first, second, ..] = pages else {
+        return pages.len();
+    };
+    if first.0.wrapping_add(1) != second.0 {
+        return 1;
+    }
+    let mut expected = first.0;
+    let mut count: usize = 0;
+    for block in pages.chunks_exact(BLOCK) {
+        let distance = |(index, page): (usize, &PagePtr)| {
+            let expected = expected.wrapping_add(index);
+            page.0.addr() ^ expected.addr()
+        };
+        if block.iter().enumerate().map(distance).fold(0, BitOr::bitor) != 0 {
+            break;
+        }
+        expected = expected.wrapping_add(BLOCK);
+        count = count.saturating_add(BLOCK);
+    }
+    for page in pages.get(count..).unwrap_or_default() {
+        if page.0 != expected {
+            break;
+        }
+        expected = expected.wrapping_add(1);
+        count = count.saturating_add(1);
+    }
+    count
 }
 
-/// Returns whether `b` describes the frame after that of `a`.
+/// Returns the number of page structures at the front of `pages` that describe consecutive frames.
 #[cfg(not(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM)))]
-fn is_next(a: PagePtr, b: PagePtr) -> bool {
-    // SAFETY: Both are elements of a `PinnedBatch`, so by its type invariants they point to page
-    // structures.
-    let (a, b) = unsafe {
-        (
-            bindings::vfio_rs_page_to_pfn(a.0),
-            bindings::vfio_rs_page_to_pfn(b.0),
-        )
+fn consecutive(pages: &[PagePtr]) -> usize {
+    let mut frames = pages.iter().map(|page| {
+        // SAFETY: The pages are those of a `PinnedBatch`, so by its type invariants each of the
+        // pointers is that of a page structure.
+        unsafe { bindings::vfio_rs_page_to_pfn(page.0) }
+    });
+    let Some(first) = frames.next() else {
+        return 0;
     };
-    a.checked_add(1) == Some(b)
+    let expected = first.saturating_add(1)..;
+    let same = frames
+        .zip(expected)
+        .take_while(|(frame, expected)| frame == expected);
+    same.count().saturating_add(1)
 }
 
 /// Consecutive page frames that are pinned. Dropping them unpins the pages without marking them
@@ -331,6 +363,34 @@ impl PinnedFrames {
         })
     }
 
+    /// Pins the base page at the user address `vaddr` of the calling task, if it is present. Returns
+    /// `None` if it is not, or cannot be pinned. Does not look at the area.
+    #[doc(alias = "pin_user_pages_fast")]
+    pub(crate) fn pin_present(vaddr: usize, write: bool) -> Option<Self> {
+        // A task without user memory has no user addresses.
+        kernel::current!().mm()?;
+        let mut page: *mut bindings::page = ptr::null_mut();
+        let flags = gup_flags(write) | bindings::FOLL_NOFAULT;
+        // SAFETY: `page` is room for one pointer, and the calling task has an `mm_struct`.
+        if unsafe { bindings::pin_user_pages_fast(vaddr, 1, flags, &mut page) } != 1 {
+            return None;
+        }
+        Some(Self {
+            // SAFETY: The function pinned one page, so it stored a pointer to its page structure.
+            pfn: unsafe { bindings::vfio_rs_page_to_pfn(page) },
+            // INVARIANT: The page was pinned above, and nobody else knows of the pin.
+            count: 1,
+        })
+    }
+
+    /// Returns whether the first page is part of a page of hugetlbfs.
+    #[doc(alias = "folio_test_hugetlb")]
+    pub(crate) fn is_hugetlb(&self) -> bool {
+        // SAFETY: By the type invariants the page is pinned, so its folio is neither freed nor
+        // split.
+        unsafe { bindings::vfio_rs_folio_test_hugetlb(bindings::vfio_rs_page_folio(self.first())) }
+    }
+
     /// Returns the number of the first frame.
     #[inline]
     pub(crate) fn pfn(&self) -> usize {
@@ -353,8 +413,8 @@ impl PinnedFrames {
     #[doc(alias = "PageReserved")]
     #[inline]
     pub(crate) fn is_reserved(&self) -> bool {
-        // SAFETY: `first` returns a pointer to a page structure, which stays as it is pinned.
-        unsafe { bindings::vfio_rs_page_reserved(self.first()) }
+        // SAFETY: By the type invariants the page is pinned, so its frame has a page structure.
+        unsafe { bindings::vfio_rs_pfn_reserved(self.pfn) }
     }
 
     /// Pins the frames behind these as well, up to `limit` frames in total, as far as the folio of
@@ -419,8 +479,5 @@ pub(crate) fn page_of(pfn: usize) -> Option<PageRef> {
 pub(crate) fn is_memory(pfn: usize) -> bool {
     // SAFETY: `pfn_valid()` has no safety requirements; the others are only called for a frame that
     // has a page structure.
-    unsafe {
-        bindings::vfio_rs_pfn_valid(pfn)
-            && !bindings::vfio_rs_page_reserved(bindings::vfio_rs_pfn_to_page(pfn))
-    }
+    unsafe { bindings::vfio_rs_pfn_valid(pfn) && !bindings::vfio_rs_pfn_reserved(pfn) }
 }

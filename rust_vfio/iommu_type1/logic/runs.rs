@@ -14,7 +14,7 @@
 //! little more than a byte per page.
 //!
 //! C records nothing and always asks the page table of a domain with `iommu_iova_to_phys()`.
-//! [`first_chunk`] corresponds to the limit `VFIO_IOMMU_TLB_SYNC_MAX`.
+//! [`first_chunk`] corresponds to the limit `VFIO_IOMMU_TLB_SYNC_MAX`, which is 512 runs of any size.
 
 use core::num::NonZeroU64;
 
@@ -182,19 +182,27 @@ impl Extent {
 /// The number of extents that are judged together.
 pub const WINDOW: usize = 64;
 
-/// The smallest number of pages that the runs of a window must have on average to stay recorded.
-/// The record takes eight bytes per run, so this bounds it to a byte per page.
+/// The smallest number of pages that runs must have on average to stay recorded. The record takes
+/// eight bytes per run, so this bounds it to a byte per page.
 const WORTH_RECORDING: u64 = 8;
+
+/// Returns whether `runs` runs with `pages` pages together are so short that their frames are better
+/// forgotten.
+pub fn are_scattered(runs: u64, pages: PageCount) -> bool {
+    pages.get() / WORTH_RECORDING < runs
+}
 
 /// Returns whether the runs in `extents` are so short that their frames are better forgotten.
 /// Extents that are scattered already do not count.
 fn is_scattered(extents: &[Extent]) -> bool {
     let runs = extents.iter().filter_map(|extent| match extent.frames() {
-        Frames::Consecutive(run) => Some(run.pages().get()),
+        Frames::Consecutive(run) => Some(run.pages()),
         Frames::Scattered(_) => None,
     });
-    let (count, pages) = runs.fold((0u64, 0u64), |(count, sum), pages| (count + 1, sum + pages));
-    pages < count * WORTH_RECORDING
+    let (count, pages) = runs.fold((0u64, PageCount::ZERO), |(count, sum), pages| {
+        (count + 1, sum.plus(pages))
+    });
+    are_scattered(count, pages)
 }
 
 /// Returns one extent for the pages of all `extents`, whose frames are forgotten. Returns `None` if
@@ -230,18 +238,15 @@ pub fn forget_from(extents: &[Extent], first: usize) -> Option<(usize, Extent)> 
     Some((first, forget_frames(extents.get(first..)?)?))
 }
 
-/// The largest number of runs that are unmapped with one IOTLB flush.
-pub const CHUNK_RUNS: usize = 512;
-
-/// Returns the runs at the beginning of `extents` that are unmapped with one IOTLB flush, and the
-/// number of their pages.
+/// Returns the number of runs at the beginning of `extents` that are unmapped with one IOTLB flush,
+/// and the number of their pages.
 ///
-/// A chunk has at most [`CHUNK_RUNS`] runs and [`Run::MAX_PAGES`] pages, so that the time between
-/// two points of rescheduling is bounded. It is empty only if `extents` does not begin with a run.
-pub fn first_chunk(extents: &[Extent]) -> (&[Extent], PageCount) {
+/// A chunk has at most [`Run::MAX_PAGES`] pages, which bounds what stays pinned until the flush. It
+/// is empty only if `extents` does not begin with a run.
+pub fn first_chunk(extents: impl Iterator<Item = Extent>) -> (usize, PageCount) {
     let mut pages = PageCount::ZERO;
     let mut count = 0;
-    for extent in extents.iter().take(CHUNK_RUNS) {
+    for extent in extents {
         let Frames::Consecutive(run) = extent.frames() else {
             break;
         };
@@ -252,7 +257,7 @@ pub fn first_chunk(extents: &[Extent]) -> (&[Extent], PageCount) {
         pages = sum;
         count += 1;
     }
-    (extents.get(..count).unwrap_or(extents), pages)
+    (count, pages)
 }
 
 #[cfg(any(test, CONFIG_VFIO_RUST_KUNIT_TEST))]
@@ -329,17 +334,21 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_bounded_both_ways() {
-        assert_eq!(first_chunk(&[]).0.len(), 0);
-        let small = [extent(1, 1); 600];
-        assert_eq!(first_chunk(&small).0.len(), CHUNK_RUNS);
-        let large = [extent(0, Run::MAX_PAGES); 3];
-        assert_eq!(first_chunk(&large).0.len(), 1);
+    fn chunks_are_bounded_by_their_pages() {
+        let chunk = |extents: &[Extent]| {
+            let (count, pages) = first_chunk(extents.iter().copied());
+            (count, pages.get())
+        };
+        assert_eq!(chunk(&[]), (0, 0));
+        assert_eq!(chunk(&[extent(1, 1); 600]), (600, 600));
+        assert_eq!(chunk(&[extent(0, Run::MAX_PAGES); 3]), (1, Run::MAX_PAGES));
         let mixed = [extent(0, 1), extent(5, Run::MAX_PAGES), extent(9, 1)];
-        assert_eq!(first_chunk(&mixed).0.len(), 1);
+        assert_eq!(chunk(&mixed), (1, 1));
+        let full = [extent(0, 1), extent(5, Run::MAX_PAGES - 1), extent(9, 1)];
+        assert_eq!(chunk(&full), (2, Run::MAX_PAGES));
         let forgotten = [extent(0, 1), extent(5, 1), scattered(7), extent(9, 1)];
-        assert_eq!(first_chunk(&forgotten).0.len(), 2);
-        assert_eq!(first_chunk(&forgotten[2..]).0.len(), 0);
+        assert_eq!(chunk(&forgotten), (2, 2));
+        assert_eq!(chunk(&forgotten[2..]), (0, 0));
     }
 
     #[test]

@@ -78,6 +78,17 @@ impl Owner {
         self.mm.mmget_not_zero()
     }
 
+    /// Returns whether `pages` more locked pages would probably be within the limit. Takes no lock,
+    /// so other tasks may change the account at the same time.
+    pub(crate) fn has_room(&self, pages: PageCount) -> bool {
+        if self.may_exceed {
+            return true;
+        }
+        let limit = mm::memlock_limit(&self.leader) as u64 >> mm::SHIFT;
+        let used = PageCount::new(mm::locked_vm(&self.mm) as u64);
+        used.plus(pages).get() <= limit
+    }
+
     /// Adds `pages` locked pages to the account of the process. Takes its `mmap_lock` for writing,
     /// and may sleep.
     ///

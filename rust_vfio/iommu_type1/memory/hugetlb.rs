@@ -37,8 +37,13 @@ use crate::{
 
 /// The kind of memory that was found at a user address.
 pub(crate) enum Found {
-    /// A huge page of hugetlbfs, from the address on, which is pinned now.
-    Pinned(PinnedRun),
+    /// A huge page of hugetlbfs, from the address on.
+    Pinned {
+        /// The page, which is pinned now.
+        pinned: PinnedRun,
+        /// The user address (exclusive) up to which [`pin_present`] may be asked for more.
+        until: usize,
+    },
     /// Memory without page structures (`VM_PFNMAP`), for [`pfnmap`](super::pfnmap).
     Frames,
     /// Neither of them.
@@ -81,9 +86,10 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
     if vma.flags() & virt::flags::PFNMAP != 0 {
         return Found::Frames;
     }
+    let suitable = gup::is_suitable(vma, write);
     let otherwise = Found::Otherwise {
         until: end,
-        suitable: gup::is_suitable(vma, write),
+        suitable,
     };
     if vma.flags() & virt::flags::HUGETLB == 0 {
         return otherwise;
@@ -99,7 +105,34 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
     frames.extend_in_folio(in_area.min(limit));
     // The kernel reserves no huge page of hugetlbfs.
     match PinnedRun::new(frames, FrameKind::Pinned) {
-        Ok(run) => Found::Pinned(run),
+        Ok(pinned) => Found::Pinned {
+            pinned,
+            until: if suitable { end } else { vaddr },
+        },
         Err(_) => otherwise,
     }
+}
+
+/// Pins the huge page of hugetlbfs from the user address `vaddr` on, at most `limit` base pages, for
+/// writing if `write`. Returns `None` if it is not present, or is something else.
+///
+/// `vaddr` must be in an area that [`pin`] has found to be one of hugetlbfs. This is many times as
+/// fast, because it takes no lock. Should the area have been exchanged since, the page shows it:
+/// one of hugetlbfs is mapped as a whole in every area.
+pub(crate) fn pin_present(
+    memory: UserMm<'_>,
+    vaddr: usize,
+    limit: PageCount,
+    write: bool,
+) -> Option<PinnedRun> {
+    let UserMm::Current = memory else {
+        return None;
+    };
+    let mut frames = PinnedFrames::pin_present(vaddr, write)?;
+    if !frames.is_hugetlb() {
+        return None;
+    }
+    let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+    frames.extend_in_folio(limit);
+    PinnedRun::new(frames, FrameKind::Pinned).ok()
 }

@@ -134,7 +134,7 @@ impl List {
     }
 
     /// Returns the pieces in order.
-    fn pieces(&self) -> impl Iterator<Item = &[Extent]> {
+    fn pieces(&self) -> impl Iterator<Item = &[Extent]> + Clone {
         let full = self.full.iter().map(|piece| piece.as_slice());
         Iterator::chain(full, core::iter::once(self.last.as_slice()))
     }
@@ -190,13 +190,54 @@ impl PinnedMemory {
             return;
         };
         // INVARIANT: The pins of the run, which `pinned` owned, belong to this list.
+        self.append(run.into());
+    }
+
+    /// Appends the pages of `runs`, which are mapped for devices, and takes over their pins. There
+    /// are `pages` of them, all of the kind [`FrameKind::Pinned`]. Their frames are not recorded.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory. `runs` has not changed then.
+    pub(crate) fn push_scattered(
+        &mut self,
+        runs: &mut KVec<PinnedRun>,
+        pages: PageCount,
+    ) -> Result {
+        let last = match &mut self.0 {
+            Repr::Nothing => None,
+            Repr::One(extent) => Some(extent),
+            Repr::Many(list) => list.last.last_mut(),
+        };
+        let before = match last.as_ref().map(|extent| extent.frames()) {
+            Some(Frames::Scattered(before)) => before,
+            _ => PageCount::ZERO,
+        };
+        let all = Extent::scattered(before.plus(pages)).ok_or(ENOMEM)?;
+        match last {
+            // INVARIANT: The pins of the runs, which `runs` owned, belong to this list.
+            Some(last) if !before.is_zero() => *last = all,
+            _ => {
+                self.reserve()?;
+                // INVARIANT: As above.
+                self.append(all);
+            }
+        }
+        for pinned in runs.drain_all() {
+            let _ = pinned.into_run();
+        }
+        Ok(())
+    }
+
+    /// Appends `extent`. [`PinnedMemory::reserve`] must have been called before.
+    fn append(&mut self, extent: Extent) {
         let taken = match &mut self.0 {
             Repr::Nothing => {
-                self.0 = Repr::One(run.into());
+                self.0 = Repr::One(extent);
                 true
             }
             Repr::One(_) => false,
-            Repr::Many(list) => list.last.push_within_capacity(run.into()).is_ok(),
+            Repr::Many(list) => list.last.push_within_capacity(extent).is_ok(),
         };
         // If there is no room the pages stay pinned for ever, as devices may access them.
         warn_on!(!taken);
@@ -258,7 +299,7 @@ impl PinnedMemory {
             buffer,
             lost: PageCount::ZERO,
         };
-        // INVARIANT: The list is empty, and `release` takes over the pins of each piece once.
+        // INVARIANT: The list is empty, and `release` takes over the pins of each extent once.
         match mem::replace(&mut self.0, Repr::Nothing) {
             Repr::Nothing => (),
             Repr::One(extent) => match extent.frames() {
@@ -268,7 +309,7 @@ impl PinnedMemory {
                 }
                 Frames::Scattered(pages) => release.scattered(pages),
             },
-            Repr::Many(list) => list.pieces().for_each(|piece| release.piece(piece)),
+            Repr::Many(list) => release.list(&list),
         }
         release.lost
     }
@@ -330,23 +371,24 @@ impl<T: PageTables> Release<'_, T> {
         }
     }
 
-    /// Releases `extents`, whose pins the caller has given up.
+    /// Releases the extents of `list`, whose pins the caller has given up.
     #[inline(never)] // Most mappings have one extent.
-    fn piece(&mut self, mut extents: &[Extent]) {
-        while let Some(extent) = extents.first() {
-            let (chunk, pages) = first_chunk(extents);
-            if chunk.is_empty() {
+    fn list(&mut self, list: &List) {
+        let mut extents = list.pieces().flatten().copied();
+        while let Some(extent) = extents.clone().next() {
+            let (count, pages) = first_chunk(extents.clone());
+            if count == 0 {
                 self.scattered(extent.pages());
-                extents = extents.get(1..).unwrap_or_default();
+                extents.next();
                 continue;
             }
             let gone = self.unmap(pages);
-            for extent in chunk {
+            for extent in extents.by_ref().take(count) {
                 if let Frames::Consecutive(run) = extent.frames() {
                     self.unpin(run, gone);
                 }
+                cond_resched();
             }
-            extents = extents.get(chunk.len()..).unwrap_or_default();
         }
     }
 
