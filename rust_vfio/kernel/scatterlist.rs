@@ -16,11 +16,11 @@ use crate::bindings;
 
 /// An entry of a list. It contains no pointer that is used through it.
 #[repr(transparent)]
-struct Entry(bindings::scatterlist);
+struct Piece(bindings::scatterlist);
 
 // SAFETY: An entry is plain data: a page structure, an offset and a length. Page structures are not
 // bound to a thread.
-unsafe impl Send for Entry {}
+unsafe impl Send for Piece {}
 
 /// A list of pieces of memory, each of consecutive page frames. It has room for
 /// [`ScatterList::CAPACITY`] pieces, and is used again and again.
@@ -30,7 +30,7 @@ unsafe impl Send for Entry {}
 /// `entries` is empty, or consists of [`ScatterList::CAPACITY`] entries that `sg_init_table()` has
 /// initialized; the first `used` of these were set by `sg_set_page()` since.
 pub(crate) struct ScatterList {
-    entries: KVec<Entry>,
+    entries: KVec<Piece>,
     used: usize,
     /// The bytes of all pieces.
     bytes: usize,
@@ -38,7 +38,7 @@ pub(crate) struct ScatterList {
 
 impl ScatterList {
     /// The number of entries that fit into a page.
-    pub(crate) const CAPACITY: usize = kernel::page::PAGE_SIZE / mem::size_of::<Entry>();
+    pub(crate) const CAPACITY: usize = kernel::page::PAGE_SIZE / mem::size_of::<Piece>();
 
     /// Creates an empty list. Memory is allocated when a piece is first added.
     pub(crate) const fn new() -> Self {
@@ -106,7 +106,7 @@ impl ScatterList {
         let mut entries = KVec::with_capacity(Self::CAPACITY, GFP_KERNEL)?;
         for _ in 0..Self::CAPACITY {
             // This does not fail, as room was reserved above.
-            entries.push(Entry(pin_init::zeroed()), GFP_KERNEL)?;
+            entries.push(Piece(pin_init::zeroed()), GFP_KERNEL)?;
         }
         // SAFETY: The array has so many entries. The number is that of a page.
         unsafe {
