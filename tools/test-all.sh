@@ -15,7 +15,7 @@ release() {
 	step test-rust-core make test IMPL=rust-core SCOPE=vm
 	step test-rust-type1 make test IMPL=rust-type1 SCOPE=vm
 	step test-split make test SPLIT=1 SCOPE=rows
-	step test-movable make test TESTS=F191 WORDS=movablecore=2G
+	step test-movable make test TESTS=F191 WORDS=movablecore=3G
 	step test-debian make test KERNEL=debian SCOPE=rows
 	step test-debian-c make test KERNEL=debian SCOPE=rows IMPL=c
 	step demo make demo

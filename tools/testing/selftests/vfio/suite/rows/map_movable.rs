@@ -2,7 +2,7 @@
 //! Memory that the kernel wants to be able to move (`ZONE_MOVABLE`): row F191.
 //!
 //! Only a machine that was booted with `movablecore=` has such memory. Reserved
-//! huge pages take 1 GiB of it.
+//! huge pages take 2 GiB of it.
 
 use vfio_selftests::{
     container::READ_WRITE,
@@ -44,7 +44,7 @@ fn movable() -> anyhow::Result<std::ops::Range<u64>> {
         }
     }
     match range.is_empty() {
-        true => skip("no memory is movable; boot with movablecore=2G"),
+        true => skip("no memory is movable; boot with movablecore=3G"),
         false => Ok(range),
     }
 }
