@@ -71,8 +71,8 @@ impl RunQueue {
     ///
     /// # Errors
     ///
-    /// Returns `pinned` if it must not wait or is of another kind, if the queue is full, or if there
-    /// is no memory.
+    /// Returns `pinned` if it must not wait or is of another kind, if the queue is full, or if
+    /// there is no memory.
     #[inline]
     fn push(&mut self, pinned: PinnedRun) -> Result<(), PinnedRun> {
         let Some(run) = pinned.run() else {
@@ -158,8 +158,8 @@ impl Filled {
 }
 
 impl<'a> Writer<'a> {
-    /// Creates a writer that maps frames from `first` on in `domains`. `queue` is empty, and will be
-    /// empty again when the writer is dropped.
+    /// Creates a writer that maps frames from `first` on in `domains`. `queue` is empty, and will
+    /// be empty again when the writer is dropped.
     pub(super) fn new(first: Iova, domains: &'a Domains, queue: &'a mut RunQueue) -> Self {
         Self {
             mapped: first,

@@ -390,8 +390,8 @@ impl PagingDomain {
         })
     }
 
-    /// Maps the pieces of `list`, one behind the other, from the I/O address `iova` on, a multiple of
-    /// the smallest page size of the domain. Consecutive pieces are mapped as one. May sleep.
+    /// Maps the pieces of `list`, one behind the other, from the I/O address `iova` on, a multiple
+    /// of the smallest page size of the domain. Consecutive pieces are mapped as one. May sleep.
     ///
     /// # Errors
     ///

@@ -142,9 +142,10 @@ pub(crate) fn is_user_range(addr: u64, size: u64) -> bool {
 
 /// Returns the number of locked pages of `mm`. Without the `mmap_lock` it may change at any time.
 pub(crate) fn locked_vm(mm: &Mm) -> usize {
-    // SAFETY: The pointer is valid by the type invariants of `Mm`. The field is a word, which others
-    // may write at the same time; a volatile access reads one of the values.
-    unsafe { ptr::read_volatile(&raw const (*mm.as_raw()).__bindgen_anon_1.locked_vm) as usize }
+    let mm = mm.as_raw();
+    // SAFETY: The pointer is valid by the type invariants of `Mm`. The field is a word, which
+    // others may write at the same time; a volatile access reads one of the values.
+    unsafe { ptr::read_volatile(&raw const (*mm).__bindgen_anon_1.locked_vm) as usize }
 }
 
 /// Returns the soft limit `RLIMIT_MEMLOCK` of `task`, in bytes.

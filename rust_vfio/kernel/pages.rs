@@ -363,8 +363,8 @@ impl PinnedFrames {
         })
     }
 
-    /// Pins the base page at the user address `vaddr` of the calling task, if it is present. Returns
-    /// `None` if it is not, or cannot be pinned. Does not look at the area.
+    /// Pins the base page at the user address `vaddr` of the calling task, if it is present.
+    /// Returns `None` if it is not, or cannot be pinned. Does not look at the area.
     #[doc(alias = "pin_user_pages_fast")]
     pub(crate) fn pin_present(vaddr: usize, write: bool) -> Option<Self> {
         // A task without user memory has no user addresses.
@@ -386,9 +386,10 @@ impl PinnedFrames {
     /// Returns whether the first page is part of a page of hugetlbfs.
     #[doc(alias = "folio_test_hugetlb")]
     pub(crate) fn is_hugetlb(&self) -> bool {
+        let page = self.first();
         // SAFETY: By the type invariants the page is pinned, so its folio is neither freed nor
         // split.
-        unsafe { bindings::vfio_rs_folio_test_hugetlb(bindings::vfio_rs_page_folio(self.first())) }
+        unsafe { bindings::vfio_rs_folio_test_hugetlb(bindings::vfio_rs_page_folio(page)) }
     }
 
     /// Returns the number of the first frame.

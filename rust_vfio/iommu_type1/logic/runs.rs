@@ -14,7 +14,8 @@
 //! little more than a byte per page.
 //!
 //! C records nothing and always asks the page table of a domain with `iommu_iova_to_phys()`.
-//! [`first_chunk`] corresponds to the limit `VFIO_IOMMU_TLB_SYNC_MAX`, which is 512 runs of any size.
+//! [`first_chunk`] corresponds to the limit `VFIO_IOMMU_TLB_SYNC_MAX`, which is 512 runs of any
+//! size.
 
 use core::num::NonZeroU64;
 
@@ -186,8 +187,8 @@ pub const WINDOW: usize = 64;
 /// eight bytes per run, so this bounds it to a byte per page.
 const WORTH_RECORDING: u64 = 8;
 
-/// Returns whether `runs` runs with `pages` pages together are so short that their frames are better
-/// forgotten.
+/// Returns whether `runs` runs with `pages` pages together are so short that their frames are
+/// better forgotten.
 pub fn are_scattered(runs: u64, pages: PageCount) -> bool {
     pages.get() / WORTH_RECORDING < runs
 }

@@ -113,8 +113,8 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
     }
 }
 
-/// Pins the huge page of hugetlbfs from the user address `vaddr` on, at most `limit` base pages, for
-/// writing if `write`. Returns `None` if it is not present, or is something else.
+/// Pins the huge page of hugetlbfs from the user address `vaddr` on, at most `limit` base pages,
+/// for writing if `write`. Returns `None` if it is not present, or is something else.
 ///
 /// `vaddr` must be in an area that [`pin`] has found to be one of hugetlbfs. This is many times as
 /// fast, because it takes no lock. Should the area have been exchanged since, the page shows it:

@@ -25,6 +25,8 @@
 
 /* Pages that are pinned by one call, as both backends do. */
 #define BATCH		512UL
+/* Pages that are compared at once. */
+#define BLOCK		32UL
 /* Runs that are mapped by one call: a page of scatterlist entries. */
 #define QUEUE		(PAGE_SIZE / sizeof(struct scatterlist))
 /* As in the benchmark: above what is reserved, aligned to all huge pages. */
@@ -56,17 +58,26 @@ static struct scatterlist *queue;
 static unsigned int queued;
 static cycles_t map_cycles, unmap_cycles;
 
-/* How many pages from page number @at of the batch on are consecutive. */
+/*
+ * How many pages from page number @at of the batch on are consecutive. Each must
+ * be looked at: the first and the last page of a folio can be in place, and one
+ * between them exchanged.
+ */
 static unsigned long consecutive(unsigned long at, unsigned long count)
 {
 	struct page *first = batch[at];
-	struct folio *folio = page_folio(first);
-	unsigned long n = 1;
+	unsigned long n, i;
 
-	if (folio_test_large(folio)) {
-		n = min(folio_nr_pages(folio) - folio_page_idx(folio, first), count - at);
-		/* The first and the last are in place, so the others are. */
-		return batch[at + n - 1] == first + n - 1 ? n : 1;
+	if (at + 1 == count || batch[at + 1] != first + 1)
+		return 1;
+	/* In blocks, for which the compiler needs no loop. */
+	for (n = 0; at + n + BLOCK <= count; n += BLOCK) {
+		unsigned long different = 0;
+
+		for (i = 0; i < BLOCK; i++)
+			different |= (uintptr_t)batch[at + n + i] ^ (uintptr_t)(first + n + i);
+		if (different)
+			break;
 	}
 	while (at + n < count && batch[at + n] == first + n)
 		n++;

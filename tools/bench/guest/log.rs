@@ -39,6 +39,12 @@ impl Spec {
         self
     }
 
+    /// Whatever it takes.
+    pub(crate) fn without_target(mut self) -> Self {
+        self.row.target = Target::None;
+        self
+    }
+
     /// It must not take more than this, whatever C takes.
     pub(crate) fn bound(mut self, most: f64) -> Self {
         self.row.target = Target::Bound(most);

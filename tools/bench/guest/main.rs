@@ -5,7 +5,8 @@
 //!
 //! All memory is allocated once, before any module is loaded, so that both
 //! pin the very same pages. [`rows`] has the work, [`modules`] changes the
-//! modules below it, [`floor`] measures what all of them must do, [`log`] tells the numbers to the runner.
+//! modules below it, [`floor`] measures what all of them must do, [`log`] tells
+//! the numbers to the runner.
 
 mod clock;
 #[path = "../../testing/selftests/vfio/fixture/client.rs"]
@@ -37,6 +38,9 @@ fn main() -> Result<()> {
     for by in [By::C, By::Rust] {
         modules::load(by)?;
         rows::run(&Log::new(by, &only), &stage, size)?;
+        if by == By::Rust {
+            rows::iommufd(&Log::new(By::Iommufd, &only), &stage)?;
+        }
         modules::unload()?;
     }
     rows::floor(&Log::new(By::Floor, &only), &stage, &Floor::open()?)

@@ -30,7 +30,7 @@ const MODULES: [&str; 6] = [
 pub(crate) fn load(by: By) -> Result<()> {
     let whose = match by {
         By::C => "c",
-        By::Rust | By::Floor => "rust",
+        By::Rust | By::Iommufd | By::Floor => "rust",
     };
     for twin in [module::CORE, module::TYPE1] {
         let link = module::file(twin);

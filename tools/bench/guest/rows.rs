@@ -30,6 +30,12 @@ pub(crate) fn floor(log: &Log, stage: &Stage, floor: &Floor) -> Result<()> {
     many::floor(log, stage, floor)
 }
 
+/// Measures those rows that can be asked of iommufd as well.
+pub(crate) fn iommufd(log: &Log, stage: &Stage) -> Result<()> {
+    bulk::iommufd(log, stage)?;
+    many::iommufd(log, stage)
+}
+
 /// Measures everything on the modules that are loaded.
 pub(crate) fn run(log: &Log, stage: &Stage, size: Size) -> Result<()> {
     bulk::run(log, stage)?;

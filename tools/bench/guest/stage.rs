@@ -2,8 +2,14 @@
 //! What the work is done with: memory of all kinds, and devices.
 
 use anyhow::{ensure, Context, Result};
+use rustix::{
+    fd::OwnedFd,
+    fs::{ftruncate, memfd_create, MemfdFlags},
+};
 use vfio_selftests::{
     container::Container,
+    device::Device,
+    iommufd::Iommufd,
     memory::{Memory, HUGE_1G, HUGE_2M},
     pci::{self, Bound, PciDevice},
     target::{Session, Target},
@@ -31,6 +37,25 @@ pub(crate) struct Stage {
     pub(crate) hugetlb: Memory,
     /// A reserved page of 1 GiB.
     pub(crate) gigantic: Memory,
+    /// Small pages of a file.
+    pub(crate) shared: Shared,
+    /// Reserved pages of 2 MiB of a file.
+    pub(crate) shared_hugetlb: Shared,
+}
+
+/// A memfd, as virtual machines have it that share memory with other processes.
+pub(crate) struct Shared {
+    pub(crate) file: OwnedFd,
+    pub(crate) memory: Memory,
+}
+
+impl Shared {
+    fn new(len: usize, flags: MemfdFlags) -> Result<Self> {
+        let file = memfd_create("bench", flags)?;
+        ftruncate(&file, len as u64)?;
+        let memory = Memory::of_file(&file, 0, len, true)?;
+        Ok(Self { file, memory })
+    }
 }
 
 /// Numbers 0 to `count` - 1, a power of two, in an order without neighbours.
@@ -61,6 +86,9 @@ impl Stage {
             transparent: Memory::transparent_huge(HUGE)?,
             hugetlb: Memory::hugetlb(HUGE).context("2 MiB pages")?,
             gigantic: Memory::gigantic(HUGE_1G).context("a 1 GiB page")?,
+            shared: Shared::new(SMALL, MemfdFlags::empty())?,
+            shared_hugetlb: Shared::new(HUGE, MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB)
+                .context("2 MiB pages of a file")?,
         };
         // The first access to a page chooses where it lies.
         for page in shuffled(SMALL / PAGE) {
@@ -71,6 +99,8 @@ impl Stage {
             (&stage.fresh, PAGE),
             (&stage.hugetlb, HUGE_2M),
             (&stage.gigantic, HUGE_1G),
+            (&stage.shared.memory, PAGE),
+            (&stage.shared_hugetlb.memory, HUGE_2M),
         ] {
             for offset in (0..memory.len()).step_by(page) {
                 memory.write(offset, &[1]);
@@ -83,10 +113,12 @@ impl Stage {
         );
         println!(
             "# pieces in RAM: 64 MiB scattered {}, 64 MiB fresh {}, 256 MiB transparent huge \
-             {huge}, 256 MiB of 2 MiB pages {}",
+             {huge}, 256 MiB of 2 MiB pages {}, of a file: 64 MiB {}, 256 MiB of 2 MiB pages {}",
             pieces(&stage.scattered)?,
             pieces(&stage.fresh)?,
             pieces(&stage.hugetlb)?,
+            pieces(&stage.shared.memory)?,
+            pieces(&stage.shared_hugetlb.memory)?,
         );
         Ok(stage)
     }
@@ -103,6 +135,33 @@ pub(crate) fn lone(id: (u16, u16)) -> Result<PciDevice> {
 /// The same, handed to VFIO.
 pub(crate) fn bound(id: (u16, u16)) -> Result<Bound> {
     lone(id)?.bind()
+}
+
+/// A device that is attached to an address space of an iommufd.
+pub(crate) struct Attached {
+    pub(crate) iommufd: Iommufd,
+    /// The number of the address space.
+    pub(crate) ioas: u32,
+    // Closed before the device is given back.
+    _device: Device,
+    _pci: Bound,
+}
+
+impl Attached {
+    /// With QEMU's teaching device.
+    pub(crate) fn edu() -> Result<Self> {
+        let pci = bound(pci::EDU)?;
+        let iommufd = Iommufd::open()?;
+        let ioas = iommufd.ioas()?;
+        let (device, _) = pci.bind_to(&iommufd)?;
+        device.attach(ioas)?;
+        Ok(Self {
+            iommufd,
+            ioas,
+            _device: device,
+            _pci: pci,
+        })
+    }
 }
 
 /// A device and an open session with it.

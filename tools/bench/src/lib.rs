@@ -17,6 +17,8 @@ pub enum By {
     C,
     /// Our modules.
     Rust,
+    /// The kernel's iommufd, asked in its own way and not as a container.
+    Iommufd,
     /// Nothing but the kernel functions that nobody can do without.
     Floor,
 }
@@ -29,6 +31,8 @@ pub enum Target {
     Ratio(f64),
     /// At most this, whatever C has.
     Bound(f64),
+    /// Nothing: the row is there to compare others with.
+    None,
 }
 
 /// A row of the table, as far as it is known before anything is measured.

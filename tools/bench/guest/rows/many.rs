@@ -12,7 +12,7 @@ use crate::{
     clock::timed,
     floor::Floor,
     log::{row, Log, Spec},
-    stage::{shuffled, Open, Stage, IOVA},
+    stage::{shuffled, Attached, Open, Stage, IOVA},
 };
 
 /// Where mapping number `n` of one page lies.
@@ -48,6 +48,10 @@ fn one_page() -> [Spec; 2] {
     ["map one 4 KiB page", "unmap one 4 KiB page"].map(|work| row(work, "call"))
 }
 
+fn one_by_one() -> [Spec; 2] {
+    ["map", "unmap"].map(|verb| row(format!("{verb} 65 535 single pages, each"), "mapping"))
+}
+
 fn replaced() -> [Spec; 2] {
     ["map", "unmap"].map(|verb| row(format!("{verb} 2 MiB at random places in 2 GiB"), "call"))
 }
@@ -55,6 +59,29 @@ fn replaced() -> [Spec; 2] {
 pub(super) fn floor(log: &Log, stage: &Stage, floor: &Floor) -> Result<()> {
     log.measure(one_page(), || floor.measure(&stage.scattered, PAGE))?;
     log.measure(replaced(), || floor.measure(&stage.transparent, HUGE_2M))
+}
+
+/// One page again and again, and single pages that stay.
+pub(super) fn iommufd(log: &Log, stage: &Stage) -> Result<()> {
+    let Attached { iommufd, ioas, .. } = &Attached::edu()?;
+    let map = |n: usize| {
+        let offset = n * PAGE % stage.scattered.len();
+        iommufd.map_part(*ioas, &stage.scattered, offset, PAGE, iova(n))
+    };
+    let unmap = |n: usize| iommufd.unmap(*ioas, iova(n), PAGE as u64);
+    log.measure(one_page().map(|row| row.of(AGAIN)), || {
+        let mut sums = [0; 2];
+        for _ in 0..AGAIN {
+            sums[0] += timed(|| map(0))?;
+            sums[1] += timed(|| unmap(0))?;
+        }
+        Ok(sums)
+    })?;
+    log.measure(one_by_one().map(|row| row.of(FULL)), || {
+        let map = timed(|| (0..FULL).try_for_each(map))?;
+        let unmap = timed(|| (0..FULL).try_for_each(|n| unmap(n).map(drop)))?;
+        Ok([map, unmap])
+    })
 }
 
 pub(super) fn run(log: &Log, stage: &Stage) -> Result<()> {
@@ -83,19 +110,12 @@ pub(super) fn run(log: &Log, stage: &Stage) -> Result<()> {
         },
     )?;
 
-    log.measure(
-        [
-            row("map 65 535 single pages, each", "mapping").of(FULL),
-            row("unmap 65 535 single pages, each", "mapping").of(FULL),
-        ],
-        || {
-            let map = timed(|| map_pages(container, memory, FULL))?;
-            let unmap = timed(|| {
-                (0..FULL).try_for_each(|n| container.unmap(iova(n), PAGE as u64).map(drop))
-            })?;
-            Ok([map, unmap])
-        },
-    )?;
+    log.measure(one_by_one().map(|row| row.of(FULL)), || {
+        let map = timed(|| map_pages(container, memory, FULL))?;
+        let unmap =
+            timed(|| (0..FULL).try_for_each(|n| container.unmap(iova(n), PAGE as u64).map(drop)))?;
+        Ok([map, unmap])
+    })?;
 
     log.measure(
         [row("unmap 65 535 single pages with UNMAP_ALL", "mapping").of(FULL)],

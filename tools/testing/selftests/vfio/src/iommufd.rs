@@ -6,7 +6,7 @@
 
 use std::{
     mem,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
@@ -37,6 +37,7 @@ mod nr {
     pub(super) const IOAS_UNMAP: u32 = number(0x86);
     pub(super) const VFIO_IOAS: u32 = number(0x88);
     pub(super) const HWPT_ALLOC: u32 = number(0x89);
+    pub(super) const IOAS_MAP_FILE: u32 = number(0x8f);
     pub(super) const NOIOMMU_GET_PA: u32 = number(0x95);
 }
 
@@ -72,6 +73,18 @@ struct IoasMap {
     ioas_id: u32,
     reserved: u32,
     user_va: u64,
+    length: u64,
+    iova: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct IoasMapFile {
+    size: u32,
+    flags: u32,
+    ioas_id: u32,
+    fd: i32,
+    start: u64,
     length: u64,
     iova: u64,
 }
@@ -128,6 +141,8 @@ unsafe impl Plain for Destroy {}
 unsafe impl Plain for IoasAlloc {}
 // SAFETY: As above.
 unsafe impl Plain for IoasMap {}
+// SAFETY: As above.
+unsafe impl Plain for IoasMapFile {}
 // SAFETY: As above.
 unsafe impl Plain for IoasUnmap {}
 // SAFETY: As above.
@@ -188,25 +203,66 @@ impl Iommufd {
     /// Lets devices of an address space read and write all of `memory` from
     /// address `iova` on. The kernel keeps the memory until it is unmapped.
     pub fn map(&self, ioas: u32, memory: &Memory, iova: u64) -> Result<()> {
-        self.map_with(ioas, memory, iova, MAP_FIXED_READ_WRITE)
+        self.map_part(ioas, memory, 0, memory.len(), iova)
     }
 
     /// The same, but the devices may only read.
     pub fn map_read_only(&self, ioas: u32, memory: &Memory, iova: u64) -> Result<()> {
-        self.map_with(ioas, memory, iova, MAP_FIXED_READ)
+        self.map_at(ioas, memory.address(), memory.len(), iova, MAP_FIXED_READ)
     }
 
-    fn map_with(&self, ioas_id: u32, memory: &Memory, iova: u64, flags: u32) -> Result<()> {
+    /// The same as [`Iommufd::map`] for `size` bytes from `offset` on.
+    pub fn map_part(
+        &self,
+        ioas: u32,
+        memory: &Memory,
+        offset: usize,
+        size: usize,
+        iova: u64,
+    ) -> Result<()> {
+        self.map_at(
+            ioas,
+            memory.address() + offset,
+            size,
+            iova,
+            MAP_FIXED_READ_WRITE,
+        )
+    }
+
+    fn map_at(
+        &self,
+        ioas_id: u32,
+        address: usize,
+        length: usize,
+        iova: u64,
+        flags: u32,
+    ) -> Result<()> {
         let mut map = IoasMap {
             size: size::<IoasMap>(),
             flags,
             ioas_id,
             reserved: 0,
-            user_va: memory.address() as u64,
-            length: memory.len() as u64,
+            user_va: address as u64,
+            length: length as u64,
             iova,
         };
         request::with_struct(&self.fd, nr::IOAS_MAP, &mut map)?;
+        Ok(())
+    }
+
+    /// Lets devices of an address space read and write the first `length` bytes of a
+    /// memfd from address `iova` on.
+    pub fn map_file(&self, ioas_id: u32, file: impl AsFd, length: u64, iova: u64) -> Result<()> {
+        let mut map = IoasMapFile {
+            size: size::<IoasMapFile>(),
+            flags: MAP_FIXED_READ_WRITE,
+            ioas_id,
+            fd: file.as_fd().as_raw_fd(),
+            start: 0,
+            length,
+            iova,
+        };
+        request::with_struct(&self.fd, nr::IOAS_MAP_FILE, &mut map)?;
         Ok(())
     }
 
