@@ -18,11 +18,13 @@ use crate::{
                 Reserved,
                 ReservedKind, //
             },
-            runs::Run,
+            runs::{
+                room_at,
+                Run, //
+            },
             units::{
                 Iova,
                 IovaRange,
-                PageCount,
                 Pfn, //
             }, //
         },
@@ -146,12 +148,14 @@ impl Domain {
 
     /// Unmaps `range` in steps, between which other tasks can run. For a domain that is not used
     /// any more.
+    ///
+    /// A step ends where no run goes on, as the IOMMU may map a run by one entry, which it can only
+    /// remove as a whole.
     pub(super) fn unmap_in_steps(&self, range: IovaRange) {
         let mut rest = Some(range);
         while let Some(range) = rest {
-            let end = range
-                .first()
-                .behind(PageCount::new(Run::MAX_PAGES), mm::SHIFT);
+            let first = range.first();
+            let end = first.behind(room_at(first, mm::SHIFT), mm::SHIFT);
             // There is no such step at the top of the address space.
             let step = range.below(end).unwrap_or(range);
             self.unmap(step);
@@ -269,7 +273,7 @@ impl Domains {
     /// # Errors
     ///
     /// Those of [`Domain::map`] for one of the domains. The run is then mapped in no domain any
-    /// more; [`NotMapped`] says whether devices could reach it meanwhile.
+    /// more; [`NotMapped`] says whether that is certain.
     #[doc(alias = "vfio_iommu_map")]
     pub(super) fn map(&self, iova: Iova, run: Run, prot: IommuProt) -> Result<(), NotMapped> {
         let bytes = run.pages().bytes(mm::SHIFT);
@@ -281,7 +285,7 @@ impl Domains {
     /// # Errors
     ///
     /// Those of [`Domain::map_list`] for one of the domains. Nothing of it is then mapped in any
-    /// domain; [`NotMapped`] says whether devices could reach it meanwhile.
+    /// domain any more; [`NotMapped`] says whether that is certain.
     pub(super) fn map_list(
         &self,
         iova: Iova,
@@ -309,10 +313,8 @@ impl Domains {
             let Err(error) = map(domain) else {
                 continue;
             };
-            let reach = match self.list.get(..done) {
-                None | Some([]) => Reach::Never,
-                Some(earlier) => unmap_again(earlier, iova, bytes),
-            };
+            let earlier = self.list.get(..done).unwrap_or_default();
+            let reach = unmap_again(earlier, iova, bytes);
             return Err(NotMapped { error, reach });
         }
         Ok(())
@@ -379,14 +381,13 @@ pub(super) struct NotMapped {
     pub(super) reach: Reach,
 }
 
-/// Whether devices could reach memory that was mapped in some domains, before a later one failed.
+/// Whether devices can reach memory that could not be mapped everywhere. In any case they could for
+/// a moment: also a domain that fails maps piece by piece, and then unmaps.
 #[derive(Clone, Copy)]
 pub(super) enum Reach {
-    /// No domain had mapped it.
-    Never,
-    /// Devices could reach it, and cannot any more.
+    /// They cannot any more.
     Ended,
-    /// A domain could not unmap it, so devices can reach it for ever.
+    /// A domain could not unmap it, so they can for ever.
     Lasting,
 }
 

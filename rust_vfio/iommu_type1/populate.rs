@@ -67,7 +67,7 @@ use crate::{
 /// The smallest number of missing pages for which the kind of the area is looked up.
 const WORTH_A_LOOK: PageCount = PageCount::new(64);
 
-/// The largest number of pages that are pinned before they are accounted. For 4 KiB pages it is
+/// The number of pages that are accounted as soon as so many are pinned. For 4 KiB pages it is
 /// 64 MiB.
 const LARGEST_DEBT: PageCount = PageCount::new(1 << 14);
 

@@ -23,7 +23,8 @@ use crate::{
                 are_scattered,
                 room_at,
                 FrameKind,
-                Run, //
+                Run,
+                WINDOW, //
             },
             units::{
                 Iova,
@@ -47,8 +48,9 @@ const LONGEST_QUEUED: PageCount = PageCount::new(512);
 
 /// Runs that are pinned and will be mapped together, at consecutive I/O addresses.
 ///
-/// All are of one kind. Consecutive runs of different kinds would be mapped as one, perhaps by a
-/// huge page, and are unmapped separately.
+/// All are of one kind, and none begins where the one before it ends. The IOMMU API maps
+/// consecutive ones together, and not every IOMMU can unmap a part of what was mapped together. But
+/// runs are unmapped separately.
 pub(super) struct RunQueue {
     runs: KVec<PinnedRun>,
     /// The frames of `runs`.
@@ -71,23 +73,24 @@ impl RunQueue {
     ///
     /// # Errors
     ///
-    /// Returns `pinned` if it must not wait or is of another kind, if the queue is full, or if
-    /// there is no memory.
+    /// Returns `pinned` if it must not be mapped together with the runs that are there, or not with
+    /// any; if the queue is full; or if there is no memory.
     #[inline]
     fn push(&mut self, pinned: PinnedRun) -> Result<(), PinnedRun> {
         let Some(run) = pinned.run() else {
             return Ok(());
         };
+        let last = self.runs.last().and_then(PinnedRun::run);
         let fits = run.pages() <= LONGEST_QUEUED
             && run.kind() != FrameKind::Device
-            && (self.runs.is_empty() || run.kind() == self.kind);
+            && last.is_none_or(|last| run.kind() == self.kind && !last.is_before(run));
         if !fits || !self.has_room() {
             return Err(pinned);
         }
         // CAST: Frame numbers are native words, and the number of pages was checked.
         let (pfn, pages) = (run.first().get() as usize, run.pages().get() as usize);
         // SAFETY: The frames are pinned, as the kind of the run is not `Device`, so they have page
-        // structures. They stay pinned until the list is cleared.
+        // structures. The list is cleared before the pins leave the queue.
         if unsafe { self.list.push(pfn, pages) }.is_err() {
             return Err(pinned);
         }
@@ -101,7 +104,9 @@ impl RunQueue {
     fn is_scattered(&self) -> bool {
         // CAST: A `usize` fits into an `u64`.
         let (runs, bytes) = (self.runs.len() as u64, self.list.bytes() as u64);
-        self.kind == FrameKind::Pinned && are_scattered(runs, PageCount::new(bytes >> mm::SHIFT))
+        self.kind == FrameKind::Pinned
+            && self.runs.len() >= WINDOW
+            && are_scattered(runs, PageCount::new(bytes >> mm::SHIFT))
     }
 
     /// Returns whether there is room for another run. Allocates memory if there was none.
@@ -308,10 +313,12 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let access = mapping.access();
-        let list = &self.queue.list;
-        let mut left = list.bytes() as u64;
-        let mut failure = self.domains.map_list(self.mapped, list, access).err();
-        if failure.is_none() && self.queue.is_scattered() {
+        let mut left = self.queue.list.bytes() as u64;
+        let is_scattered = self.queue.is_scattered();
+        let mapped = self.domains.map_list(self.mapped, &self.queue.list, access);
+        self.queue.list.clear();
+        let mut failure = mapped.err();
+        if failure.is_none() && is_scattered {
             let pages = PageCount::new(left >> mm::SHIFT);
             // If there is no memory the loop below finds that out once more.
             if mapping
@@ -340,16 +347,14 @@ impl<'a> Writer<'a> {
             self.mapped = self.mapped.behind(pages, mm::SHIFT);
             left = left.saturating_sub(pages.bytes(mm::SHIFT));
         }
-        self.queue.list.clear();
         failure.map_or(Ok(()), |failure| Err(failure.error))
     }
 }
 
-/// Does with the pins of a run that could not be mapped what `reach` demands. `written` says
-/// whether devices were allowed to write.
+/// Unpins a run that could not be mapped, or keeps it pinned if devices can still reach it.
+/// `written` says whether they were allowed to write.
 fn give_up(pinned: PinnedRun, reach: Reach, written: bool) {
     match reach {
-        Reach::Never => drop(pinned),
         Reach::Ended => pinned.unpin(written),
         Reach::Lasting => pinned.keep(),
     }
@@ -358,7 +363,7 @@ fn give_up(pinned: PinnedRun, reach: Reach, written: bool) {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         // This unpins pages that were pinned but not mapped.
-        self.queue.runs.clear();
         self.queue.list.clear();
+        self.queue.runs.clear();
     }
 }

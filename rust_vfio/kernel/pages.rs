@@ -171,8 +171,7 @@ impl<'a> PinnedBatch<'a> {
     }
 
     /// Takes over the pins of the pages with the frame numbers `frames`, up to `count` of them.
-    /// Takes fewer if there is no room for more in the buffers, and stops at a frame that has no
-    /// page structure.
+    /// Takes fewer if there is no room for more in the buffers.
     ///
     /// # Safety
     ///
@@ -187,10 +186,9 @@ impl<'a> PinnedBatch<'a> {
         let room = large.room(count, small);
         let mut taken = 0;
         for (place, frame) in room.iter_mut().zip(frames.take(count)) {
-            let Some(page) = page_of(frame) else {
-                break;
-            };
-            *place = PagePtr(page.as_ptr());
+            // SAFETY: The frame is pinned by the safety requirements of this function, so it has a
+            // page structure.
+            *place = PagePtr(unsafe { bindings::vfio_rs_pfn_to_page(frame) });
             taken += 1;
         }
         // INVARIANT: The first `taken` elements were set to page structures above, and their pins
@@ -202,6 +200,23 @@ impl<'a> PinnedBatch<'a> {
     /// Returns the number of pages.
     pub(crate) fn len(&self) -> usize {
         self.pages.len()
+    }
+
+    /// Releases the ownership of the last pins of the batch without unpinning: those of the
+    /// consecutive frames of which `next` is the one behind.
+    pub(crate) fn keep_run_before(&mut self, next: usize) {
+        let mut behind = next;
+        let is_before = |page: &&PagePtr| {
+            // SAFETY: By the type invariants this is a pointer to a page structure.
+            let frame = unsafe { bindings::vfio_rs_page_to_pfn(page.0) };
+            let expected = mem::replace(&mut behind, frame);
+            frame.checked_add(1) == Some(expected)
+        };
+        let run = self.pages.iter().rev().take_while(is_before).count();
+        let rest = self.pages.len().saturating_sub(run);
+        let pages = mem::take(&mut self.pages);
+        // INVARIANT: These are some of the elements that there were.
+        self.pages = pages.get_mut(..rest).unwrap_or_default();
     }
 
     /// Releases the ownership of the pins without unpinning.
@@ -364,7 +379,7 @@ impl PinnedFrames {
     }
 
     /// Pins the base page at the user address `vaddr` of the calling task, if it is present.
-    /// Returns `None` if it is not, or cannot be pinned. Does not look at the area.
+    /// Returns `None` if it is not, or cannot be pinned. Need not look at the area. May sleep.
     #[doc(alias = "pin_user_pages_fast")]
     pub(crate) fn pin_present(vaddr: usize, write: bool) -> Option<Self> {
         // A task without user memory has no user addresses.

@@ -70,7 +70,8 @@ impl ScatterList {
     ///
     /// # Errors
     ///
-    /// - `ENOSPC` if the list is full, or the piece has 4 GiB or more.
+    /// - `ENOSPC` if the list is full, the piece has 4 GiB or more, or all pieces together have
+    ///   more bytes than a word can count.
     /// - `ENOMEM` if there is no memory for the list.
     ///
     /// # Safety
@@ -84,15 +85,15 @@ impl ScatterList {
         }
         let length = pages.checked_mul(kernel::page::PAGE_SIZE).ok_or(ENOSPC)?;
         let length = u32::try_from(length).map_err(|_| ENOSPC)?;
+        // CAST: An `u32` fits into a `usize`.
+        let bytes = self.bytes.checked_add(length as usize).ok_or(ENOSPC)?;
         let entry = self.entries.get_mut(self.used).ok_or(ENOSPC)?;
         // SAFETY: The entry is initialized by the type invariants. The frame has a page structure
         // by the safety requirements of this function.
         unsafe { bindings::vfio_rs_sg_set_pfn(&mut entry.0, pfn, length) };
         // INVARIANT: The entry was set.
         self.used += 1;
-        // CAST: At most 4 GiB in each of a few entries, and less than that where words have 32
-        // bits, as no more can be pinned there.
-        self.bytes = self.bytes.wrapping_add(length as usize);
+        self.bytes = bytes;
         Ok(())
     }
 

@@ -94,11 +94,15 @@ impl Run {
         }
     }
 
+    /// Returns whether `next` begins with the frame behind this run.
+    pub fn is_before(self, next: Self) -> bool {
+        self.first().get() + self.pages().get() == next.first().get()
+    }
+
     /// Returns this run with `next` appended, or `None` if the frames are not consecutive, not of
     /// one kind, or more than [`Run::MAX_PAGES`] together.
     pub fn joined(self, next: Self) -> Option<Self> {
-        let follows = self.first().get() + self.pages().get() == next.first().get();
-        if !follows || self.kind() != next.kind() {
+        if !self.is_before(next) || self.kind() != next.kind() {
             return None;
         }
         Self::new(self.first(), self.pages().plus(next.pages()), self.kind())

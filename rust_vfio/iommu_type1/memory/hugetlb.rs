@@ -117,8 +117,8 @@ fn pin_in(mm: &MmWithUser, vaddr: usize, limit: PageCount, write: bool) -> Found
 /// for writing if `write`. Returns `None` if it is not present, or is something else.
 ///
 /// `vaddr` must be in an area that [`pin`] has found to be one of hugetlbfs. This is many times as
-/// fast, because it takes no lock. Should the area have been exchanged since, the page shows it:
-/// one of hugetlbfs is mapped as a whole in every area.
+/// fast, because in most cases it takes no lock. Should the area have been exchanged since, the
+/// page shows it: one of hugetlbfs is mapped as a whole in every area.
 pub(crate) fn pin_present(
     memory: UserMm<'_>,
     vaddr: usize,

@@ -363,8 +363,8 @@ impl<T: PageTables> Release<'_, T> {
     /// (`gone`).
     fn unpin(&mut self, run: Run, gone: bool) {
         if gone {
-            // SAFETY: `PinnedMemory::push` took the pins of this run from `into_run`, and the
-            // caller has given them up.
+            // SAFETY: `PinnedMemory::push` or `push_scattered` took the pins of all pages of the
+            // run from `into_run`, and the caller has given them up.
             unsafe { PinnedRun::from_run(run) }.unpin(self.written);
         } else {
             self.lost = self.lost.plus(run.accounted());
@@ -393,6 +393,9 @@ impl<T: PageTables> Release<'_, T> {
     }
 
     /// Releases `pages` scattered pages, whose pins the caller has given up.
+    ///
+    /// Many pages are unmapped at once, but never a part of consecutive frames: the IOMMU may map
+    /// these by one entry, which it can only remove as a whole.
     #[inline(never)] // Most mappings have none, and the array takes much of the stack.
     fn scattered(&mut self, pages: PageCount) {
         let mut left = pages;
@@ -400,34 +403,58 @@ impl<T: PageTables> Release<'_, T> {
             let mut small = SmallPageBuffer::new();
             let count = usize::try_from(left.get()).unwrap_or(usize::MAX);
             let (mut next, tables) = (self.at, self.tables);
-            let frames = core::iter::from_fn(|| {
+            let mut frames = core::iter::from_fn(|| {
                 let frame = tables.frame_at(next)?;
                 next = next.behind(PageCount::new(1), mm::SHIFT);
                 usize::try_from(frame.get()).ok()
             });
             // SAFETY: The caller has given up the ownership of the pins of all these pages, and
-            // each is looked up once, as `unmap` moves on below.
-            let batch = unsafe { PinnedBatch::from_frames(frames, count, self.buffer, &mut small) };
-            // CAST: A `usize` fits into an `u64`.
-            let found = PageCount::new(batch.len() as u64);
-            if warn_on!(found.is_zero()) {
-                // A page that should be mapped is not. Nobody knows the frames any more.
-                batch.keep();
-                self.unmap(left);
-                self.lost = self.lost.plus(left);
-                return;
+            // each is looked up once, as `unmap` moves on below; or once more if it is given up
+            // again.
+            let mut batch =
+                unsafe { PinnedBatch::from_frames(&mut frames, count, self.buffer, &mut small) };
+            if batch.len() < count {
+                if let Some(next) = frames.next() {
+                    batch.keep_run_before(next);
+                }
             }
-            left = left.minus(found);
+            // CAST: A `usize` fits into an `u64`.
+            let whole = PageCount::new(batch.len() as u64);
+            if whole.is_zero() {
+                // The buffer has no room for the run there.
+                batch.keep();
+                left = left.minus(self.first_run(left));
+                continue;
+            }
+            left = left.minus(whole);
             // The batch borrows the buffer, so this is not `self.unmap()`.
-            let range = IovaRange::with_len(self.at, found.bytes(mm::SHIFT));
-            self.at = self.at.behind(found, mm::SHIFT);
+            let range = IovaRange::with_len(self.at, whole.bytes(mm::SHIFT));
+            self.at = self.at.behind(whole, mm::SHIFT);
             if range.is_ok_and(|range| tables.unmap(range)) {
                 batch.unpin(self.written);
             } else {
-                self.lost = self.lost.plus(found);
+                self.lost = self.lost.plus(whole);
                 batch.keep();
             }
             cond_resched();
+        }
+    }
+
+    /// Releases the run at the beginning of `left` scattered pages, whose pins the caller has given
+    /// up. Returns the number of its pages; all of `left` if a page is not mapped, since nobody
+    /// knows the frames any more.
+    fn first_run(&mut self, left: PageCount) -> PageCount {
+        match FrameWalk::new(self.at, left).next_run(self.tables) {
+            Ok(Some((_, run))) => {
+                let gone = self.unmap(run.pages());
+                self.unpin(run, gone);
+                run.pages()
+            }
+            _ => {
+                self.unmap(left);
+                self.lost = self.lost.plus(left);
+                left
+            }
         }
     }
 }
@@ -462,6 +489,9 @@ impl FrameWalk {
         let room = room_at(first, mm::SHIFT);
         let mut run: Option<Run> = None;
         while !self.left.is_zero() {
+            if self.left.get() % 512 == 0 {
+                cond_resched();
+            }
             let frame = self.frame.take().or_else(|| tables.frame_at(self.at));
             let page =
                 frame.and_then(|frame| Run::new(frame, PageCount::new(1), FrameKind::Pinned));

@@ -70,10 +70,11 @@ static unsigned long consecutive(unsigned long at, unsigned long count)
 
 	if (at + 1 == count || batch[at + 1] != first + 1)
 		return 1;
-	/* In blocks, for which the compiler needs no loop. */
+	/* In blocks, without a loop for each. */
 	for (n = 0; at + n + BLOCK <= count; n += BLOCK) {
 		unsigned long different = 0;
 
+#pragma GCC unroll 32
 		for (i = 0; i < BLOCK; i++)
 			different |= (uintptr_t)batch[at + n + i] ^ (uintptr_t)(first + n + i);
 		if (different)

@@ -25,6 +25,8 @@ use crate::{
 pub(crate) const ROWS: &[Row] = rows![
     F195_scattered_pages.limit(120),
     F195_fewer_directions,
+    F195_short_runs,
+    F195_a_huge_page_among_them,
     F196_scattered_pages_and_others.limit(120),
 ];
 
@@ -125,6 +127,79 @@ fn F195_fewer_directions() -> TestResult {
     assert!(container.map(&memory, FAR).is_err());
     books.say(0, 0);
     assert_eq!(container.unmap_all()?, 0);
+    Ok(())
+}
+
+/// Maps all of `memory`, whose pages begin with their numbers, at `iova` and looks at
+/// some of them. Nothing may be left behind.
+fn map_check_unmap(open: &Open, result: &Memory, memory: &Memory, iova: u64) -> TestResult {
+    let pages = memory.len() / PAGE;
+    let books = Books::open()?;
+    open.session.container.map(memory, iova)?;
+    books.say(pages as i64, pages as i64);
+    for page in some_pages(pages) {
+        check_page(open, result, iova, page)?;
+    }
+    let removed = open.session.container.unmap(iova, memory.len() as u64)?;
+    assert_eq!(removed, memory.len() as u64);
+    books.say(0, 0);
+    Ok(())
+}
+
+/// Some IOMMUs map any power of two of consecutive pages by one entry, which can only
+/// be removed as a whole. Here these lie across all multiples of anything.
+fn F195_short_runs() -> TestResult {
+    let open = bench::open()?;
+    let result = Memory::anonymous(PAGE)?;
+    open.session.container.map(&result, RESULT)?;
+    // Four or eight pages each in no order, in RAM at multiples of that. Those of a size
+    // are taken from the end of huge pages, so that none follows the one before it.
+    let sizes: Vec<usize> = (0..1200)
+        .map(|n: usize| [4, 8][n * 0x9e37_79b9 >> 17 & 1])
+        .collect();
+    let pages = sizes.iter().sum::<usize>();
+    let mut rest = [4, 8].map(|size| {
+        let all = sizes.iter().filter(|other| **other == size).count() * size;
+        Memory::transparent_huge(all * PAGE).ok()
+    });
+    let memory = Memory::reserve(pages * PAGE)?.split(pages * PAGE).0;
+    let mut at = 0;
+    for size in &sizes {
+        let from = rest[size / 8].take().context("no huge pages")?;
+        let before = from.len() - size * PAGE;
+        let (before, piece) = from.split(before);
+        rest[size / 8] = Some(before);
+        memory.place(at * PAGE, piece)?;
+        at += size;
+    }
+    for page in 0..pages {
+        memory.write_u32(page * PAGE, page as u32);
+    }
+    for start in [0, 1, 2, 4] {
+        map_check_unmap(&open, &result, &memory, FAR + start * PAGE64)?;
+    }
+    Ok(())
+}
+
+fn F195_a_huge_page_among_them() -> TestResult {
+    let open = bench::open()?;
+    let result = Memory::anonymous(PAGE)?;
+    open.session.container.map(&result, RESULT)?;
+    let (before, huge, behind) = (10, HUGE_2M / PAGE, 110);
+    let pages = before + huge + behind;
+    let memory = Memory::reserve(pages * PAGE)?.split(pages * PAGE).0;
+    let other = Memory::anonymous(pages * PAGE)?;
+    memory.place_anonymous(0, pages * PAGE)?;
+    memory.place(before * PAGE, Memory::transparent_huge(HUGE_2M)?)?;
+    for page in 0..pages {
+        memory.write_u32(page * PAGE, page as u32);
+        other.write_u32(page * PAGE, 0);
+    }
+    // Where the huge page is at a multiple of its size, and where it is not.
+    let aligned = FAR + HUGE_2M as u64 - before as u64 * PAGE64;
+    for iova in [aligned, aligned + PAGE64] {
+        map_check_unmap(&open, &result, &memory, iova)?;
+    }
     Ok(())
 }
 

@@ -48,7 +48,11 @@ fn F109_unmap_validation_order() -> TestResult {
         data: [],
     };
     let send = |arg: IommuType1DmaUnmap| {
-        let sent = Arg::with_tail(&arg, 24);
+        // Behind it a bitmap without room. Its page size is one, since C shifts by
+        // that.
+        let mut bytes = request::bytes_of(&arg).to_vec();
+        bytes.extend([PAGE64, 0, 0].map(u64::to_ne_bytes).concat());
+        let sent = Arg::from_bytes(&bytes);
         let result = sent.send(container, uapi::IOMMU_UNMAP_DMA);
         if result.is_err() {
             let after: IommuType1DmaUnmap = sent.get(0);
