@@ -35,6 +35,9 @@ static_assert((int)COPIED_EMULATED_IOMMU == (int)VFIO_EMULATED_IOMMU);
 static_assert((int)COPIED_NO_IOMMU == (int)VFIO_NO_IOMMU);
 static_assert(sizeof(enum copied_group_type) == sizeof(enum vfio_group_type));
 
+/* The kernel has no backends without containers. */
+#if IS_ENABLED(CONFIG_VFIO_CONTAINER)
+
 static_assert(sizeof(struct copied_iommu_driver_ops) ==
 	      sizeof(struct vfio_iommu_driver_ops));
 
@@ -91,4 +94,6 @@ static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, dma_rw),
 static_assert(__same_type(typeof_member(struct copied_iommu_driver_ops, group_iommu_domain),
 			  typeof_member(struct vfio_iommu_driver_ops, group_iommu_domain)));
 
-#endif
+#endif /* CONFIG_VFIO_CONTAINER */
+
+#endif /* VFIO_RS_PRIVATE_HEADER */

@@ -46,6 +46,8 @@ pub struct IrqHeader {
 #[derive(Clone, Copy, Debug)]
 pub struct Checked {
     header: IrqHeader,
+    /// The vector behind the last one.
+    end: u32,
     /// The number of bytes that user space has behind the header.
     room: u32,
 }
@@ -64,13 +66,15 @@ impl IrqHeader {
     /// - if an unknown flag is set.
     pub fn check(self, kinds: u32) -> Result<Checked, InvalidIrqs> {
         let room = argsz::behind(self.argsz, HEADER).map_err(|_| InvalidIrqs)?;
-        let end = self.start.checked_add(self.count);
-        let sound = self.index < kinds
-            && end.is_some_and(|end| end < u32::MAX)
-            && self.flags & !(DATA_MASK | ACTION_MASK) == 0;
-        sound
-            .then_some(Checked { header: self, room })
-            .ok_or(InvalidIrqs)
+        let end = self.start.checked_add(self.count).ok_or(InvalidIrqs)?;
+        let sound =
+            self.index < kinds && end != u32::MAX && self.flags & !(DATA_MASK | ACTION_MASK) == 0;
+        let checked = Checked {
+            header: self,
+            end,
+            room,
+        };
+        sound.then_some(checked).ok_or(InvalidIrqs)
     }
 }
 
@@ -94,8 +98,7 @@ impl Checked {
         } = self.header;
 
         // The first vector must exist even if `count` is 0.
-        let end = start.checked_add(count).ok_or(InvalidIrqs)?;
-        if start >= vectors || end > vectors {
+        if start >= vectors || self.end > vectors {
             return Err(InvalidIrqs);
         }
         let size = match flags & DATA_MASK {
