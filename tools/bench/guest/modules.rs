@@ -41,7 +41,11 @@ pub(crate) fn load(by: By) -> Result<()> {
         symlink(format!("{whose}/{twin}.ko"), &link)
             .with_context(|| format!("link {}", link.display()))?;
     }
-    MODULES.iter().try_for_each(|name| module::load(name, ""))
+    MODULES
+        .iter()
+        // What a kernel has built in is no file.
+        .filter(|name| module::file(name).exists())
+        .try_for_each(|name| module::load(name, ""))
 }
 
 /// Unloads all of it. Devices lose their drivers by that.
