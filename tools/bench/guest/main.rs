@@ -20,6 +20,7 @@ mod stage;
 
 use anyhow::{bail, Result};
 use vfio_bench::By;
+use vfio_selftests::config;
 
 use crate::{floor::Floor, log::Log, rows::Size, stage::Stage};
 
@@ -38,7 +39,7 @@ fn main() -> Result<()> {
     for by in [By::C, By::Rust] {
         modules::load(by)?;
         rows::run(&Log::new(by, &only), &stage, size)?;
-        if by == By::Rust {
+        if by == By::Rust && config::has("IOMMUFD")? {
             rows::iommufd(&Log::new(By::Iommufd, &only), &stage)?;
         }
         modules::unload()?;
