@@ -155,7 +155,7 @@ fn F195_short_runs() -> TestResult {
     // Four or eight pages each in no order, in RAM at multiples of that. Those of a size
     // are taken from the end of huge pages, so that none follows the one before it.
     let sizes: Vec<usize> = (0..1200)
-        .map(|n: usize| [4, 8][n * 0x9e37_79b9 >> 17 & 1])
+        .map(|n: usize| [4, 8][(n * 0x9e37_79b9) >> 17 & 1])
         .collect();
     let pages = sizes.iter().sum::<usize>();
     let mut rest = [4, 8].map(|size| {
