@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const ROWS: &[Row] = rows![
     F195_scattered_pages.limit(120),
     F195_fewer_directions,
-    F195_short_runs,
+    F195_short_runs.limit(120),
     F195_a_huge_page_among_them,
     F196_scattered_pages_and_others.limit(120),
 ];
