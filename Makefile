@@ -151,7 +151,7 @@ bench: vm-modules programs ## Compare instruction counts with the C modules (KER
 intree: ## Make patches that put the modules into a kernel tree (KSRC=source, PATCHES=directory)
 	@tools/intree.sh "$${KSRC:?is not set: name the source of a kernel $(series)}" "$(or $(PATCHES),$(build)/patches)"
 
-intree-test: vm-ready ## Build and test the VM's kernel with these patches, in each way to have VFIO (TESTS=way)
+intree-test: vm-ready ## Check these patches, and the VM's kernel with them in each way to have VFIO (TESTS=way)
 	@tools/setup.sh
 	@source tools/vm/env.sh; tools/intree.sh "$${KSRC:-$$cache/src/linux-source-$$series}" "$(build)/patches" >/dev/null
 	@tools/intree-test.sh "$(vm_kernel)" "$(build)/patches" "$(programs)" "$(build)/intree" $(TESTS)

@@ -55,8 +55,6 @@ pub(super) struct RunQueue {
     runs: KVec<PinnedRun>,
     /// The frames of `runs`.
     list: ScatterList,
-    /// The kind of all runs, if there are any.
-    kind: FrameKind,
 }
 
 impl RunQueue {
@@ -65,7 +63,6 @@ impl RunQueue {
         Self {
             runs: KVec::new(),
             list: ScatterList::new(),
-            kind: FrameKind::Pinned,
         }
     }
 
@@ -80,10 +77,11 @@ impl RunQueue {
         let Some(run) = pinned.run() else {
             return Ok(());
         };
-        let last = self.runs.last().and_then(PinnedRun::run);
         let fits = run.pages() <= LONGEST_QUEUED
             && run.kind() != FrameKind::Device
-            && last.is_none_or(|last| run.kind() == self.kind && !last.is_before(run));
+            && self
+                .last()
+                .is_none_or(|last| last.kind() == run.kind() && !last.is_before(run));
         if !fits || !self.has_room() {
             return Err(pinned);
         }
@@ -94,17 +92,23 @@ impl RunQueue {
         if unsafe { self.list.push(pfn, pages) }.is_err() {
             return Err(pinned);
         }
-        self.kind = run.kind();
         self.runs
             .push_within_capacity(pinned)
             .map_err(|error| error.0)
+    }
+
+    /// Returns the last run.
+    fn last(&self) -> Option<Run> {
+        self.runs.last().and_then(PinnedRun::run)
     }
 
     /// Returns whether the frames of the runs are better not recorded, and need not be.
     fn is_scattered(&self) -> bool {
         // CAST: A `usize` fits into an `u64`.
         let (runs, bytes) = (self.runs.len() as u64, self.list.bytes() as u64);
-        self.kind == FrameKind::Pinned
+        // All are of the kind of the last one.
+        self.last()
+            .is_some_and(|last| last.kind() == FrameKind::Pinned)
             && self.runs.len() >= WINDOW
             && are_scattered(runs, PageCount::new(bytes >> mm::SHIFT))
     }
