@@ -49,12 +49,9 @@ pub(crate) use registry::{
     unlink,
     Groups, //
 };
+#[cfg(CONFIG_VFIO_CONTAINER)]
+pub(crate) use state::active_backend;
 pub(crate) use state::{
     is_noiommu,
     Group, //
-};
-#[cfg(CONFIG_VFIO_CONTAINER)]
-pub(crate) use {
-    membership::ActiveContainer,
-    state::active_container, //
 };

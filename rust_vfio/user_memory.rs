@@ -12,13 +12,14 @@
 
 use kernel::prelude::*;
 
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use crate::group::{
-    self,
-    ActiveContainer, //
-};
 #[cfg(CONFIG_IOMMUFD)]
 use crate::kernel::iommufd::IommufdAccess;
+#[cfg(CONFIG_VFIO_CONTAINER)]
+use crate::{
+    container::backend::Backend,
+    group,
+    kernel::iommu_group::IommuGroup, //
+};
 use crate::{
     core::provider::{
         Provider,
@@ -53,7 +54,7 @@ struct Called<'a>(core::marker::PhantomData<&'a Device>);
 
 impl<'a> Stage for Called<'a> {
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    type Container = &'a ActiveContainer;
+    type Container = &'a Backend;
     #[cfg(CONFIG_IOMMUFD)]
     type Iommufd = &'a IommufdAccess;
 }
@@ -76,8 +77,8 @@ fn provider(device: &Device) -> Result<Provider<Called<'_>>> {
         }
     }
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    if let Some(active) = group::active_container(device) {
-        return Ok(Provider::Container(active));
+    if let Some(backend) = group::active_backend(device) {
+        return Ok(Provider::Container(backend));
     }
     Err(EINVAL)
 }
@@ -118,10 +119,10 @@ pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<isize, 
         #[cfg(CONFIG_VFIO_CONTAINER)]
         Provider::Container(_) if !is_acceptable(request.count()) => Err(E2BIG.into()),
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Provider::Container(active) => active
-            .backend()
-            .driver()?
-            .pin_pages(active.identity(), request),
+        Provider::Container(backend) => {
+            let group = IommuGroup::of(device.bus_device()).ok_or(EINVAL)?;
+            backend.driver()?.pin_pages(&group, request)
+        }
         #[cfg(CONFIG_IOMMUFD)]
         Provider::Iommufd(access) => access.pin_pages(request),
     }
@@ -139,11 +140,11 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
     }
     match provider(device) {
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Ok(Provider::Container(active)) => {
+        Ok(Provider::Container(backend)) => {
             if kernel::warn_on!(count == 0 || !is_acceptable(count)) {
                 return;
             }
-            if let Ok(driver) = active.backend().driver() {
+            if let Ok(driver) = backend.driver() {
                 driver.unpin_pages(iova, count);
             }
         }
@@ -174,7 +175,7 @@ pub(crate) fn rw(device: &Device, copy: &DmaCopy) -> Result<(), Failure> {
     }
     match provider(device)? {
         #[cfg(CONFIG_VFIO_CONTAINER)]
-        Provider::Container(active) => active.backend().driver()?.dma_rw(copy),
+        Provider::Container(backend) => backend.driver()?.dma_rw(copy),
         #[cfg(CONFIG_IOMMUFD)]
         Provider::Iommufd(access) => access.rw(copy),
     }

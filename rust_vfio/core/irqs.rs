@@ -41,8 +41,7 @@ pub(crate) fn validate_and_prepare(
     if let Some(len) = data_len.as_deref_mut() {
         *len = 0;
     }
-    let len = checked.data_len(vectors).map_err(|_| EINVAL)?;
-    if checked.has_data() {
+    if let Some(len) = checked.data_len(vectors).map_err(|_| EINVAL)? {
         *data_len.ok_or(EINVAL)? = usize::try_from(len)?;
     }
     Ok(())

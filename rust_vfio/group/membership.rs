@@ -64,43 +64,14 @@ impl Membership {
 
     /// Returns a reference to the backend, or none if user space has not chosen one with SET_IOMMU.
     /// Does not wait for another group that is being attached.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn active(&self) -> Result<Option<Arc<ActiveContainer>>> {
-        let Ok(backend) = self.container.backend() else {
-            return Ok(None);
-        };
-        let active = ActiveContainer {
-            backend,
-            identity: self.identity.clone(),
-        };
-        Ok(Some(Arc::new(active, GFP_KERNEL)?))
+    pub(super) fn backend(&self) -> Option<Arc<Backend>> {
+        self.container.backend().ok()
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         self.container.detach(&self.identity);
-    }
-}
-
-/// A reference to the backend of a group, and the IOMMU group by which the backend knows it.
-pub(crate) struct ActiveContainer {
-    backend: Arc<Backend>,
-    identity: IommuGroup,
-}
-
-impl ActiveContainer {
-    /// Returns the backend.
-    pub(crate) fn backend(&self) -> &Arc<Backend> {
-        &self.backend
-    }
-
-    /// Returns the IOMMU group.
-    pub(crate) fn identity(&self) -> &IommuGroup {
-        &self.identity
     }
 }
 

@@ -19,14 +19,14 @@ use kernel::sync::Arc;
 
 #[cfg(CONFIG_VFIO_CONTAINER)]
 use crate::group::{
-    membership::{
-        ActiveContainer,
-        ContainerUse, //
-    },
+    membership::ContainerUse,
     state::Users, //
 };
 #[cfg(CONFIG_VFIO_CONTAINER)]
-use crate::noiommu;
+use crate::{
+    container::backend::Backend,
+    noiommu, //
+};
 use crate::{
     core::session::{
         self,
@@ -63,23 +63,19 @@ use crate::{
 struct Offer {
     /// The container's backend, if the group is in a container that has one.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    active: Option<Arc<ActiveContainer>>,
+    backend: Option<Arc<Backend>>,
 }
 
 impl Offer {
     /// Takes what `attachment` has. The group's lock is held.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    fn of(attachment: &Attachment) -> Result<Self> {
+    fn of(attachment: &Attachment) -> Self {
         match attachment {
             #[cfg(CONFIG_VFIO_CONTAINER)]
-            Attachment::Container(membership) => Ok(Self {
-                active: membership.active()?,
-            }),
+            Attachment::Container(membership) => Self {
+                backend: membership.backend(),
+            },
             #[cfg(CONFIG_IOMMUFD)]
-            Attachment::Iommufd(_) => Ok(Self::default()),
+            Attachment::Iommufd(_) => Self::default(),
         }
     }
 }
@@ -129,7 +125,7 @@ impl Group {
         }
         // This may fail, so it comes before the session begins, which would have to be ended.
         state.sessions.0.reserve(1, GFP_KERNEL)?;
-        let offer = Offer::of(attachment)?;
+        let offer = Offer::of(attachment);
         let mut open = device.lock_set();
         let session = self
             .begin(state, attachment, offer, &mut open)
@@ -203,7 +199,7 @@ impl Group {
         match attachment {
             #[cfg(CONFIG_VFIO_CONTAINER)]
             Attachment::Container(_) => {
-                let active = offer.active.ok_or(EINVAL)?;
+                let backend = offer.backend.ok_or(EINVAL)?;
                 noiommu::check_rawio(self.kind)?;
                 let Users::GroupFile(file) = &state.users else {
                     return Err(EINVAL.into());
@@ -213,8 +209,7 @@ impl Group {
                 // open file at a time. Its release sets `users` under the group's lock, which is
                 // held.
                 let file = unsafe { file.get() };
-                let backend = active.backend().clone();
-                self.active.publish(active);
+                self.active.publish(backend.clone());
                 Ok(GroupBacking::Container(ContainerUse::new(
                     device, backend, file,
                 )))
@@ -239,7 +234,7 @@ impl Group {
     fn deactivate_unless_used(&self, state: &GroupState) {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         if !state.sessions.need_container() {
-            // SAFETY: The only reader is `active_container`, for a call of a driver whose device
+            // SAFETY: The only reader is `active_backend`, for a call of a driver whose device
             // stays open during the call; the exported functions require that. The group has no
             // device any more that is open through a container, and gets none while its lock is
             // held.

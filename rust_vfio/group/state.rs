@@ -61,7 +61,7 @@ use crate::{
 
 #[cfg(CONFIG_VFIO_CONTAINER)]
 use crate::{
-    group::membership::ActiveContainer,
+    container::backend::Backend,
     kernel::published::Published, //
 };
 
@@ -91,7 +91,7 @@ pub(crate) struct GroupData {
     /// The backend, while devices are open through a container. It changes only under the lock of
     /// `state`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    pub(super) active: Published<ActiveContainer>,
+    pub(super) active: Published<Backend>,
 }
 
 /// The number of devices in a group, which is in the registry while it has any.
@@ -328,6 +328,6 @@ pub(crate) fn is_noiommu(device: &Device) -> bool {
 /// Called for drivers that access user memory. They do so only while their device is open; the
 /// caller has seen that it is not open through an iommufd. What is returned stays until then.
 #[cfg(CONFIG_VFIO_CONTAINER)]
-pub(crate) fn active_container(device: &Device) -> Option<&ActiveContainer> {
+pub(crate) fn active_backend(device: &Device) -> Option<&Backend> {
     Group::of(device)?.active.get()
 }

@@ -42,50 +42,50 @@ impl Type1 {
     pub(super) fn dma_rw(&self, iova: Iova, mut buffer: DmaBuffer<'_>) -> Result {
         let mut state = self.state.lock();
         state.check_all_valid()?;
-        let mut done = 0;
-        while done < buffer.len() {
-            // CAST: A `usize` fits into an `u64`.
-            let at = iova.checked_add(done as u64).ok_or(EINVAL)?;
-            done += state.copy(at, done, &mut buffer)?;
+        let mut at = Some(iova);
+        while !buffer.is_empty() {
+            at = state.copy(at.ok_or(EINVAL)?, &mut buffer)?;
         }
         Ok(())
     }
 }
 
 impl Type1State {
-    /// Copies the part of the buffer from byte `offset` on that belongs to the mapping at `iova`.
-    /// Returns the number of bytes.
+    /// Copies the front of `buffer`, which is not empty, as far as the mapping at `iova` reaches,
+    /// and removes it from the buffer. Returns the address behind it, or `None` at the end of the
+    /// address space.
     ///
     /// # Errors
     ///
     /// Those of [`Type1::dma_rw`] without the first.
     #[doc(alias = "vfio_iommu_type1_dma_rw_chunk")]
-    fn copy(&mut self, iova: Iova, offset: usize, buffer: &mut DmaBuffer<'_>) -> Result<usize> {
-        let tracking = self.tracking;
+    fn copy(&mut self, iova: Iova, buffer: &mut DmaBuffer<'_>) -> Result<Option<Iova>> {
         let (range, mut place) = self.mappings.at(iova).ok_or(EINVAL)?;
         let mapping = place.mapping();
         let access = mapping.access();
-        if !access.read || buffer.writes() && !access.write {
+        let writes = buffer.writes();
+        if !access.read || writes && !access.write {
             return Err(EPERM);
         }
-        let rest = range.last().get() - iova.get();
-        let len = usize::try_from(rest)
-            .unwrap_or(usize::MAX)
-            .saturating_add(1)
-            .min(buffer.len() - offset);
+        // The range contains the address, so nothing wraps here.
+        let front = buffer.take_front(range.last().get().wrapping_sub(iova.get()));
+        // CAST: The buffer is in memory, so its size fits into an `u64`.
+        let len = front.len() as u64;
         // CAST: The offset is less than the size of the mapping, which fits native words.
-        let into = (iova.get() - range.first().get()) as usize;
-        let addr = UserAddr::new(mapping.vaddr()).offset(into);
-        let copied = mapping
-            .owner()
-            .with_memory(|| buffer.copy(offset, len, addr));
+        let offset = iova.get().wrapping_sub(range.first().get()) as usize;
+        let addr = UserAddr::new(mapping.vaddr()).offset(offset);
+        let owner = mapping.owner();
+        let copied = if owner.is_current_mm() {
+            front.copy(addr)
+        } else {
+            owner.with_memory(move || front.copy(addr))
+        };
         // This is done even if the copy failed, since the bytes before the fault were written.
-        if let (Some(tracking), true) = (tracking, buffer.writes()) {
-            // CAST: A `usize` fits into an `u64`.
-            let last = iova.checked_add(len as u64 - 1).unwrap_or(range.last());
+        if let (true, Some(tracking)) = (writes, self.tracking) {
+            let last = Iova::new(iova.get().wrapping_add(len).wrapping_sub(1));
             mapping.mark_dirty(range, iova, last, tracking);
         }
         copied?;
-        Ok(len)
+        Ok(iova.checked_add(len))
     }
 }

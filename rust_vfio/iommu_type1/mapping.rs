@@ -239,7 +239,10 @@ impl Mappings {
     pub(crate) fn at(&mut self, iova: Iova) -> Option<(IovaRange, MappingCursor<'_>)> {
         let place = self.place_from(iova)?;
         let range = place.range()?;
-        (range.first() <= iova).then_some((range, place))
+        if range.first() > iova {
+            return None;
+        }
+        Some((range, place))
     }
 }
 

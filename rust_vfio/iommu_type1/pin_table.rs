@@ -10,7 +10,11 @@
 //! `vfio_iova_get_vfio_pfn()` and `vfio_iova_put_vfio_pfn()`.
 
 use kernel::{
-    rbtree::RBTree,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     warn_on, //
 };
 
@@ -26,12 +30,26 @@ use crate::{
 };
 
 /// The pins of a mapping, sorted by I/O address.
-pub(crate) struct Pins(pub(super) RBTree<Iova, Pin>);
+pub(crate) struct Pins(RBTree<Iova, Pin>);
 
 /// A page that drivers have pinned. Corresponds to `struct vfio_pfn`.
 pub(crate) struct Pin {
-    pub(super) page: PinnedRun,
-    pub(super) users: u64,
+    page: PinnedRun,
+    users: u64,
+}
+
+/// The memory for a pin in a table.
+pub(super) struct PinSlot(RBTreeNodeReservation<Iova, Pin>);
+
+impl PinSlot {
+    /// Allocates it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?))
+    }
 }
 
 impl Pins {
@@ -64,17 +82,24 @@ impl Pins {
         pin.page.first_page()
     }
 
+    /// Adds a pin at `iova`, where there must be none.
+    pub(super) fn insert(&mut self, slot: PinSlot, iova: Iova, page: PinnedRun) {
+        let pin = Pin { page, users: 1 };
+        self.0.insert(slot.0.into_node(iova, pin));
+    }
+
     /// Removes a user from the pin at `iova`. With the last one removes the pin and returns its
-    /// page.
+    /// page and its memory.
     #[doc(alias = "vfio_iova_put_vfio_pfn")]
-    pub(super) fn release(&mut self, iova: Iova) -> Option<PinnedRun> {
+    pub(super) fn release(&mut self, iova: Iova) -> Option<(PinnedRun, PinSlot)> {
         let mut place = self.0.find_mut(&iova)?;
         let pin = place.get_mut();
         pin.users = pin.users.saturating_sub(1);
         if pin.users > 0 {
             return None;
         }
-        Some(place.remove().page)
+        let page = pin.page.take();
+        Some((page, PinSlot(place.remove_node().into_reservation())))
     }
 }
 

@@ -14,7 +14,6 @@
 
 use kernel::{
     prelude::*,
-    rbtree::RBTreeNodeReservation,
     warn_on, //
 };
 
@@ -31,7 +30,7 @@ use crate::{
         },
         mapping::Mapping,
         memory::pin::pin_page,
-        pin_table::Pin,
+        pin_table::PinSlot,
         state::{
             Type1,
             Type1State, //
@@ -50,7 +49,7 @@ use crate::{
 
 impl Mapping {
     /// Pins the page that contains `iova`, an address of this mapping that is not pinned yet.
-    /// Accounts it to the owner if `account`.
+    /// Accounts it to the owner if `account`. Uses the memory in `spare`, if there is some.
     ///
     /// # Errors
     ///
@@ -62,7 +61,7 @@ impl Mapping {
     /// - With `account`: `EINTR` if the calling task was killed while it waited for the
     ///   `mmap_lock`, and `ENOMEM` if the account would exceed `RLIMIT_MEMLOCK`.
     #[doc(alias = "vfio_pin_page_external")]
-    fn pin(&mut self, iova: Iova, account: bool) -> Result<PageRef> {
+    fn pin(&mut self, iova: Iova, account: bool, spare: &mut Option<PinSlot>) -> Result<PageRef> {
         let offset = iova.get().wrapping_sub(self.first().get());
         // The address is rounded down, as a whole page is pinned.
         // CAST: The offset is less than the size of the mapping, which fits native words.
@@ -78,7 +77,7 @@ impl Mapping {
         };
         let page = pin_page(memory, vaddr, write)?;
         let found = page.first_page().ok_or(EINVAL)?;
-        let slot = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let slot = spare.take().map_or_else(PinSlot::new, Ok)?;
         self.need_extras()?;
         if account {
             let pages = page.run().map_or(PageCount::ZERO, Run::accounted);
@@ -86,18 +85,18 @@ impl Mapping {
             self.accounted.add(pages);
         }
         if let Some(extras) = self.extras_mut() {
-            let pin = Pin { page, users: 1 };
-            extras.pins.0.insert(slot.into_node(iova, pin));
+            extras.pins.insert(slot, iova, page);
         }
         Ok(found)
     }
 
     /// Removes a user from the pin at `iova`. With the last one unpins the page and returns the
-    /// number of accounted pages, 0 or 1.
+    /// number of accounted pages, 0 or 1. The memory for the pin goes to `spare`.
     #[doc(alias = "vfio_unpin_page_external")]
-    fn unpin(&mut self, iova: Iova) -> Option<PageCount> {
+    fn unpin(&mut self, iova: Iova, spare: &mut Option<PinSlot>) -> Option<PageCount> {
         let write = self.access().write;
-        let page = self.extras_mut()?.pins.release(iova)?;
+        let (page, slot) = self.extras_mut()?.pins.release(iova)?;
+        spare.get_or_insert(slot);
         let accounted = page.run().map_or(PageCount::ZERO, Run::accounted);
         page.unpin(write);
         Some(accounted)
@@ -214,7 +213,7 @@ impl Type1State {
             .and_then(|extras| extras.pins.share(iova));
         let page = match shared {
             Some(page) => page,
-            None => mapping.pin(iova, account)?,
+            None => mapping.pin(iova, account, &mut self.spare_pin)?,
         };
         pages.set(index, page);
         Ok(())
@@ -226,19 +225,20 @@ impl Type1State {
     fn unpin(&mut self, iova: Iova, count: usize) -> usize {
         let account = self.accounts_pins();
         let tracking = self.tracking;
-        let mut index = 0;
-        while index < count {
-            let Some((range, mut place)) = self.mappings.at(nth(iova, index)) else {
+        let mut done = 0;
+        while done < count {
+            let Some((range, mut place)) = self.mappings.at(nth(iova, done)) else {
                 break;
             };
             let mapping = place.mapping();
             let mut accounted = PageCount::ZERO;
-            for at in (index..count).map(|index| nth(iova, index)) {
+            for index in done..count {
+                let at = nth(iova, index);
                 if at > range.last() {
                     break;
                 }
-                index += 1;
-                let Some(of_page) = mapping.unpin(at) else {
+                done = index.saturating_add(1);
+                let Some(of_page) = mapping.unpin(at, &mut self.spare_pin) else {
                     continue;
                 };
                 accounted = accounted.plus(of_page);
@@ -252,6 +252,6 @@ impl Type1State {
                 mapping.owner().unaccount(pages);
             }
         }
-        index
+        done
     }
 }

@@ -34,6 +34,7 @@ use crate::{
         mapping::Mappings,
         memory::account::Owner,
         params,
+        pin_table::PinSlot,
         populate::Buffers,
         tracking::Tracking,
         uapi, //
@@ -73,6 +74,9 @@ pub(super) struct Type1State {
     pub(super) owner: Option<Arc<Owner>>,
     /// What is needed to pin and to map.
     pub(super) buffers: Buffers,
+    /// The memory of a pin that a driver has given up, for the next one: many drivers pin a page
+    /// for each transfer.
+    pub(super) spare_pin: Option<PinSlot>,
 }
 
 impl Type1 {
@@ -103,6 +107,7 @@ impl Type1 {
                     listeners: Listeners::new(),
                     owner: None,
                     buffers: Buffers::new(),
+                    spare_pin: None,
                 }, "vfio_type1"),
             }),
             GFP_KERNEL,

@@ -153,24 +153,16 @@ impl Owner {
         locked.account_locked_vm(pages, add, &self.leader, self.may_exceed)
     }
 
-    /// Calls `f` in a context in which user addresses are those of this owner. A kernel thread uses
-    /// the address space of the owner meanwhile.
+    /// Calls `f` in a context in which user addresses are those of this owner: the calling kernel
+    /// thread uses its address space meanwhile. A thread of the owner needs none of this.
     ///
     /// # Errors
     ///
     /// - `EPERM` if the process has exited.
     /// - `EFAULT` if the calling task has another address space.
     /// - Any errno of `f`.
-    pub(crate) fn with_memory(&self, f: impl FnOnce() -> Result) -> Result {
-        if self.is_current_mm() {
-            return f();
-        }
-        self.with_others_memory(f)
-    }
-
-    /// Does what [`Owner::with_memory`] does if the address space is not that of the calling task.
     #[inline(never)] // The usual caller is a thread of the owner.
-    fn with_others_memory(&self, f: impl FnOnce() -> Result) -> Result {
+    pub(crate) fn with_memory(&self, f: impl FnOnce() -> Result) -> Result {
         let mm = self.memory().ok_or(EPERM)?;
         let _adopted = AdoptedMm::new(&mm)?;
         f()

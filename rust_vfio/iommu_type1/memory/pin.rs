@@ -159,6 +159,12 @@ impl PinnedRun {
         self.give_up(written);
     }
 
+    /// Moves the pins to a new value, and leaves nothing in this one.
+    pub(crate) fn take(&mut self) -> Self {
+        // INVARIANT: This value has no pins any more.
+        Self(self.0.take())
+    }
+
     /// Leaves the pages pinned for ever. For pages that devices can still access.
     pub(crate) fn keep(self) {
         let _ = self.into_run();

@@ -4,7 +4,10 @@
 //! `vfio_dma_rw()`.
 
 use core::{
-    mem::MaybeUninit,
+    mem::{
+        self,
+        MaybeUninit, //
+    },
     ptr::{
         self,
         NonNull, //
@@ -94,26 +97,46 @@ impl DmaBuffer<'_> {
         }
     }
 
+    /// Returns whether there is no byte to copy.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns whether user memory is written.
     pub(crate) fn writes(&self) -> bool {
         matches!(self, Self::ToUser(_))
     }
 
-    /// Copies `len` bytes, from byte `offset` of the buffer on, to or from the address `addr` in
-    /// the address space of the calling task. May sleep.
+    /// Removes the front up to and including byte `last`, or everything if there is no such byte,
+    /// and returns it.
+    pub(crate) fn take_front(&mut self, last: u64) -> Self {
+        let len = usize::try_from(last).map_or(usize::MAX, |last| last.saturating_add(1));
+        match self {
+            Self::ToUser(bytes) => {
+                let (front, rest) = bytes.split_at(len.min(bytes.len()));
+                *bytes = rest;
+                Self::ToUser(front)
+            }
+            Self::FromUser(room) => {
+                let all = mem::take(room);
+                let (front, rest) = all.split_at_mut(len.min(all.len()));
+                *room = rest;
+                Self::FromUser(front)
+            }
+        }
+    }
+
+    /// Copies all of it to or from the address `addr` in the address space of the calling task. May
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the bytes are not in the buffer, or not all of the user memory is accessible.
-    pub(crate) fn copy(&mut self, offset: usize, len: usize, addr: UserAddr) -> Result {
-        let end = offset.checked_add(len).ok_or(EFAULT)?;
+    /// `EFAULT` if not all of the user memory is accessible.
+    pub(crate) fn copy(self, addr: UserAddr) -> Result {
         match self {
-            Self::ToUser(bytes) => addr.write_bytes(bytes.get(offset..end).ok_or(EFAULT)?),
-            Self::FromUser(room) => {
-                let room = room.get_mut(offset..end).ok_or(EFAULT)?;
-                // SAFETY: `room` is a slice, so it is valid for writing `room.len()` bytes.
-                unsafe { addr.copy_to(room.as_mut_ptr().cast(), room.len()) }
-            }
+            Self::ToUser(bytes) => addr.write_bytes(bytes),
+            // SAFETY: `room` is a slice, so it is valid for writing `room.len()` bytes.
+            Self::FromUser(room) => unsafe { addr.copy_to(room.as_mut_ptr().cast(), room.len()) },
         }
     }
 }
