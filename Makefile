@@ -34,6 +34,7 @@ target   := x86_64-unknown-linux-gnu
 static   := RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build --target $(target) \
 	--target-dir target/static
 programs := $(build)/programs
+samples  := rust_vfio_sample rust_vfio_edu
 vm_out   := $(build)/vm-$(flavour)$(if $(SPLIT),-split)
 # Each group gets a domain of its own, which no IOMMU of QEMU makes necessary.
 split    := $(if $(SPLIT),KRUSTFLAGS='--cfg vfio_split_domains')
@@ -55,7 +56,7 @@ endif
 
 .PHONY: help setup kernel modules modules_install modules_uninstall deb vm-modules programs vm-ready upstream demo vm-demo test \
 	 test-all distro-test intree intree-test build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
-	 layers clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
+	 layers driver-examples clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,18 +92,21 @@ else
 	tools/modules.sh "$$kernel" "$(CURDIR)" "$(vm_out)/out" $(split) modules; \
 	tools/modules.sh "$$kernel" "$(CURDIR)/tools/testing/selftests/vfio/fixture" \
 		"$(vm_out)/fixture" modules; \
-	tools/modules.sh "$$kernel" "$(CURDIR)/tools/bench/floor" "$(vm_out)/floor" modules
+	tools/modules.sh "$$kernel" "$(CURDIR)/tools/bench/floor" "$(vm_out)/floor" modules; \
+	for sample in $(samples); do \
+		tools/modules.sh "$$kernel" "$(CURDIR)/samples/$$sample" "$(vm_out)/$$sample" modules; \
+	done
 endif
 	@mkdir -p "$(vm_out)/modules"
-	@$(copy) -t "$(vm_out)/modules" "$(vm_out)"/{out,fixture,floor}/*.ko
+	@for dir in out fixture floor $(samples); do $(copy) -t "$(vm_out)/modules" "$(vm_out)/$$dir"/*.ko; done
 
 programs:
 	@tools/setup.sh
 	@echo "==> building the programs for the VM" >&2
-	@$(static) --profile guest -p vfio-selftests -p vfio-demo
+	@$(static) --profile guest -p vfio-selftests -p vfio-demo -p vfio-migrate
 	@$(cargo) build -p vm
 	@mkdir -p $(programs)
-	@$(copy) -t $(programs) target/static/$(target)/guest/vfio-{selftests,demo}
+	@$(copy) -t $(programs) target/static/$(target)/guest/vfio-{selftests,demo,migrate}
 
 # Whatever a VM runs.
 vm-ready: vm-modules programs upstream
@@ -147,6 +151,10 @@ bench: vm-modules programs ## Compare instruction counts with the C modules (KER
 	@$(copy) -t $(programs) target/static/$(target)/release/vfio-bench
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
 		$(if $(ROWS),--only '$(ROWS)'))
+
+driver-examples: ## Compile the examples of the API for drivers, and those that must not compile
+	@tools/setup.sh
+	@tools/driver-examples.py "$(vm_kernel)" "$(build)/driver-examples"
 
 intree: ## Make patches that put the modules into a kernel tree (KSRC=source, PATCHES=directory)
 	@tools/intree.sh "$${KSRC:?is not set: name the source of a kernel $(series)}" "$(or $(PATCHES),$(build)/patches)"

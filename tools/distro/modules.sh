@@ -18,3 +18,6 @@ build() { "$top/tools/modules.sh" "$kdir" "$1" "$out/$2" modules; }
 build "$top" out
 build "$top/tools/testing/selftests/vfio/fixture" fixture
 build "$top/tools/bench/floor" floor
+for sample in "$top"/samples/*/; do
+	build "${sample%/}" "$(basename "$sample")"
+done

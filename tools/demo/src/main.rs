@@ -8,10 +8,12 @@
 //! in the kernel log. The exit status is 0 only if all was as it must be.
 //!
 //! [`run`] is the whole story; [`stations`] has what happens at each station
-//! on the way to an open device, [`dma`] what the device then does.
+//! on the way to an open device, [`dma`] what the device then does, [`moving`] how
+//! another device moves.
 
 mod dma;
 mod kernel;
+mod moving;
 mod report;
 mod stations;
 
@@ -118,7 +120,16 @@ fn run(report: &mut Report) -> Result<()> {
     report.step("Close everything and take the devices back", "", || {
         drop((edu_fd, igb_fd));
         stations::close(groups, container, [edu_pci, igb_pci])
-    })
+    })?;
+    if moving::is_possible() {
+        report.step(
+            "Move a device that computes to another one",
+            "Both are emulated by a driver in Rust, samples/rust_vfio_sample. A virtual\n\
+             machine that moves to another host takes its devices along like this.",
+            moving::move_device,
+        )?;
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {

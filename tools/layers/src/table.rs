@@ -14,10 +14,11 @@ const END: &str = "<!-- layers: end -->";
 const ROOMS: [&str; 4] = ["Layer", "Room", "Files", "What it is"];
 const TWICE: [&str; 3] = ["Name", "Files", "Why there are several"];
 
-/// The modules, and the files of their crate roots.
-pub(crate) const MODULES: [(&str, &str); 2] = [
+/// The modules, the crate for drivers, and the files of their crate roots.
+pub(crate) const MODULES: [(&str, &str); 3] = [
     ("vfio.ko", "rust_vfio.rs"),
     ("vfio_iommu_type1.ko", "rust_type1.rs"),
+    ("vfio", "rust_driver.rs"),
 ];
 
 /// A room: files of one layer that belong together.
@@ -44,6 +45,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns whether it is a module, and not a crate that other modules contain.
+    pub(crate) fn is_module(&self) -> bool {
+        self.module.ends_with(".ko")
+    }
+
     /// Returns the room of a file, and the path in the table by which it is there: the longest one
     /// that the path of the file begins with.
     pub(crate) fn room(&self, file: &str) -> Option<(&Room, &str)> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One name for one type.
+//! One name for one type: in the modules, and in the crate for drivers, whose readers are others.
 //!
 //! Definitions of which no configuration compiles two are one type. Others are allowed if the
 //! table of such names has them, with the reason.
@@ -24,15 +24,18 @@ pub(crate) fn check(
     twice: &[Twice],
     out: &mut BTreeSet<Finding>,
 ) -> Result<()> {
-    let mut names: BTreeMap<&str, Definitions<'_>> = BTreeMap::new();
-    for module in built.iter().flat_map(|(_, krate)| &krate.modules) {
-        for defined in &module.names.types {
-            let places = names.entry(&defined.name).or_default();
-            let place = places.entry((&module.file, defined.line));
-            place.or_default().push(&defined.condition);
+    // Who reads one of these reads the other names of it.
+    let mut names: BTreeMap<(bool, &str), Definitions<'_>> = BTreeMap::new();
+    for (plan, krate) in built {
+        for module in &krate.modules {
+            for defined in &module.names.types {
+                let places = names.entry((plan.is_module(), &defined.name)).or_default();
+                let place = places.entry((&module.file, defined.line));
+                place.or_default().push(&defined.condition);
+            }
         }
     }
-    for (name, places) in &names {
+    for ((_, name), places) in &names {
         let pairs = conflicts(places)?;
         let files: BTreeSet<_> = pairs.iter().flat_map(|(a, b)| [a.0, b.0]).collect();
         let allowed = twice.iter().find(|allowed| allowed.name == **name);
@@ -52,7 +55,7 @@ pub(crate) fn check(
         }
     }
     for allowed in twice {
-        if !names.contains_key(&*allowed.name) {
+        if !names.keys().any(|(_, name)| *name == allowed.name) {
             stale(&allowed.name, &allowed.files[0], Some(allowed), out);
         }
     }

@@ -13,7 +13,7 @@
 //! and [`aio`] and [`uring`] do input and output in the background.
 //! [`userfault`] is about memory that a program provides page by page, [`fuse`]
 //! about files that it serves, and [`cgroup`] about limits. [`part`] deals tests to
-//! several machines.
+//! several machines, and [`sample`] knows a device that our API for drivers comes with.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -42,6 +42,7 @@ pub mod kmsg;
 pub mod kvm;
 pub mod mdev;
 pub mod memory;
+pub mod migrate;
 pub mod migration;
 pub mod module;
 pub mod node;
@@ -50,6 +51,7 @@ pub mod passing;
 pub mod pci;
 pub mod process;
 pub mod request;
+pub mod sample;
 pub mod sysfs;
 pub mod target;
 pub mod uring;

@@ -12,6 +12,9 @@ mod dirty;
 mod dirty_errors;
 mod dirty_words;
 mod dma_rw;
+mod driver_api;
+mod driver_api_edu;
+mod driver_api_migration;
 mod fault_injection;
 mod fixture_faults;
 mod fixture_features;
@@ -115,6 +118,9 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, dirty_errors::ROWS),
     (One, mmio::ROWS),
     (Both, samples::ROWS),
+    (Both, driver_api::ROWS),
+    (One, driver_api_migration::ROWS),
+    (One, driver_api_edu::ROWS),
     (Both, load::ROWS),
     (One, pci::ROWS),
     (One, compat::ROWS),

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dirty logs: a device says which memory it has written.
+//!
+//! User space asks for this during a migration (`VFIO_DEVICE_FEATURE_DMA_LOGGING_*`). A driver with
+//! [`DirtyLog`] chooses [`Log`] for [`Driver::DirtyLog`](crate::Driver::DirtyLog). Starting twice, and asking a log that was
+//! not started, are refused here.
+
+use kernel::prelude::*;
+
+use crate::{
+    bindings,
+    driver::{
+        access::Opened,
+        data::{
+            sealed::Sealed,
+            Data, //
+        }, //
+    }, //
+};
+
+/// A device that can log which I/O addresses it writes. Called under a lock, one method at a time.
+pub trait DirtyLog: Data {
+    /// Begins to log writes to addresses in `ranges`, in pages of `page_size` bytes, a power of
+    /// two. Returns the size of the pages that it does log, at most as large.
+    ///
+    /// # Errors
+    ///
+    /// User space gets the error, and nothing is logged.
+    fn start(device: &Opened<'_, Self>, ranges: &Ranges<'_>, page_size: u64) -> Result<u64>;
+
+    /// Ends that. Also called when the device is closed.
+    fn stop(device: &Opened<'_, Self>);
+
+    /// Reports what was written in `range` since this was reported last, and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// User space gets the error.
+    fn report(device: &Opened<'_, Self>, range: Range, dirty: &mut Bitmap<'_>) -> Result;
+}
+
+/// I/O addresses, from the first to the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first address.
+    pub first: u64,
+    /// The last address.
+    pub last: u64,
+}
+
+/// The ranges that user space wants to be logged. They do not overlap.
+pub struct Ranges<'a>(&'a mut bindings::rb_root_cached);
+
+impl Ranges<'_> {
+    /// # Safety
+    ///
+    /// `tree` must be an interval tree that nobody else uses for the lifetime of the result.
+    pub(crate) unsafe fn from_raw(tree: *mut bindings::rb_root_cached) -> Self {
+        // SAFETY: By the safety requirements of this function.
+        Self(unsafe { &mut *tree })
+    }
+
+    /// Returns the ranges in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = Range> + '_ {
+        let tree = core::ptr::from_ref(&*self.0).cast_mut();
+        // SAFETY: The tree is valid and does not change. The function only reads it.
+        let mut node = unsafe { bindings::interval_tree_iter_first(tree, 0, usize::MAX) };
+        core::iter::from_fn(move || {
+            // SAFETY: The node is part of the tree, or null.
+            let found = unsafe { node.as_ref() }?;
+            // SAFETY: As above.
+            node = unsafe { bindings::interval_tree_iter_next(node, 0, usize::MAX) };
+            Some(Range {
+                first: found.start as u64,
+                last: found.last as u64,
+            })
+        })
+    }
+}
+
+/// Where a device reports what it has written.
+pub struct Bitmap<'a>(&'a mut bindings::iova_bitmap);
+
+impl Bitmap<'_> {
+    /// # Safety
+    ///
+    /// `bitmap` must be valid, and nobody else may use it for the lifetime of the result.
+    pub(crate) unsafe fn from_raw(bitmap: *mut bindings::iova_bitmap) -> Self {
+        // SAFETY: By the safety requirements of this function.
+        Self(unsafe { &mut *bitmap })
+    }
+
+    /// Marks the pages of these bytes, which are in the range that is asked for. Sleeps.
+    #[inline] // So that only modules with a dirty log need the namespace of this symbol.
+    pub fn set(&mut self, first: u64, len: usize) {
+        // Without the code of iommufd for this the core reports nothing.
+        #[cfg(CONFIG_IOMMUFD_DRIVER)]
+        // SAFETY: The bitmap is valid. Bits that it does not have are not set.
+        unsafe {
+            // CAST: Addresses of the kernel's interface are native words.
+            bindings::iova_bitmap_set(self.0, first as usize, len);
+        }
+        #[cfg(not(CONFIG_IOMMUFD_DRIVER))]
+        let _ = (&self.0, first, len);
+    }
+}
+
+/// The device has no dirty log.
+pub enum NoLog {}
+/// The device has one: [`DirtyLog`].
+pub enum Log {}
+
+impl Sealed for NoLog {}
+impl Sealed for Log {}
+
+/// Whether a device has a dirty log.
+pub trait LogSupport<D: Data>: Sealed + 'static {
+    #[doc(hidden)]
+    const EXISTS: bool;
+    #[doc(hidden)]
+    fn start(_: &Opened<'_, D>, _: &Ranges<'_>, _: u64) -> Result<u64> {
+        Err(ENOTTY)
+    }
+    #[doc(hidden)]
+    fn stop(_: &Opened<'_, D>) {}
+    #[doc(hidden)]
+    fn report(_: &Opened<'_, D>, _: Range, _: &mut Bitmap<'_>) -> Result {
+        Err(ENOTTY)
+    }
+}
+
+impl<D: Data> LogSupport<D> for NoLog {
+    const EXISTS: bool = false;
+}
+
+impl<D: DirtyLog> LogSupport<D> for Log {
+    const EXISTS: bool = true;
+
+    fn start(device: &Opened<'_, D>, ranges: &Ranges<'_>, page_size: u64) -> Result<u64> {
+        D::start(device, ranges, page_size)
+    }
+
+    fn stop(device: &Opened<'_, D>) {
+        D::stop(device);
+    }
+
+    fn report(device: &Opened<'_, D>, range: Range, dirty: &mut Bitmap<'_>) -> Result {
+        D::report(device, range, dirty)
+    }
+}
+
+/// Starts the log.
+///
+/// # Errors
+///
+/// - `EINVAL` if it was started.
+/// - Any error of [`DirtyLog::start`].
+pub(crate) fn start<D: Data, L: LogSupport<D>>(
+    device: &Opened<'_, D>,
+    ranges: &Ranges<'_>,
+    page_size: &mut u64,
+) -> Result {
+    let mut is_logging = device.object().parts().is_logging.lock();
+    if *is_logging {
+        return Err(EINVAL);
+    }
+    *page_size = L::start(device, ranges, *page_size)?;
+    *is_logging = true;
+    Ok(())
+}
+
+/// Stops the log.
+///
+/// # Errors
+///
+/// `EINVAL` if it was not started.
+pub(crate) fn stop<D: Data, L: LogSupport<D>>(device: &Opened<'_, D>) -> Result {
+    let mut is_logging = device.object().parts().is_logging.lock();
+    if !*is_logging {
+        return Err(EINVAL);
+    }
+    *is_logging = false;
+    L::stop(device);
+    Ok(())
+}
+
+/// Reports what was written in `len` bytes from `first` on.
+///
+/// # Errors
+///
+/// - `EINVAL` if the log was not started, or the bytes are no range.
+/// - Any error of [`DirtyLog::report`].
+pub(crate) fn report<D: Data, L: LogSupport<D>>(
+    device: &Opened<'_, D>,
+    first: u64,
+    len: u64,
+    dirty: &mut Bitmap<'_>,
+) -> Result {
+    let is_logging = device.object().parts().is_logging.lock();
+    if !*is_logging {
+        return Err(EINVAL);
+    }
+    let rest = len.checked_sub(1).ok_or(EINVAL)?;
+    let last = first.checked_add(rest).ok_or(EINVAL)?;
+    L::report(device, Range { first, last }, dirty)
+}
+
+/// Stops the log, if it was started, because the device is being closed.
+pub(crate) fn close<D: Data, L: LogSupport<D>>(device: &Opened<'_, D>) {
+    let _ = stop::<D, L>(device);
+}

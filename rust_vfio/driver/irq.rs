@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Interrupts: the eventfds by which a device talks to user space.
+//!
+//! A device has kinds of interrupts ([`Irq`]), and each kind so many vectors. User space gives each
+//! vector an eventfd, may mask and unmask it, and may raise it for a test: VFIO_DEVICE_SET_IRQS is
+//! answered here. The driver raises a vector with [`Line::signal`], from any context.
+//!
+//! The interrupts of hardware come from a [`Hardware`], which is enabled while a vector of its kind
+//! has an eventfd.
+
+use kernel::{
+    error::to_result,
+    ffi::c_int,
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+
+use crate::{
+    bindings,
+    driver::{
+        access::Opened,
+        data::Data,
+        eventfd::EventFd,
+        uapi::{
+            self,
+            IrqSet, //
+        },
+        vectors::{
+            Enabled,
+            Shape, //
+        }, //
+    }, //
+};
+
+pub use crate::driver::vectors::Line;
+
+/// A kind of interrupts of a device.
+pub struct Irq<D: Data> {
+    count: u32,
+    flags: u32,
+    source: Option<fn(&Opened<'_, D>, usize, u32) -> Result<Enabled>>,
+}
+
+/// What raises the interrupts of a kind in hardware.
+pub trait Hardware<D: Data> {
+    /// What exists while the interrupts are enabled. Dropping it disables them: when that returns,
+    /// none is being handled any more.
+    type Enabled: Send + 'static;
+
+    /// Enables the `count` interrupts of the kind with number `kind`. Called when the first vector of
+    /// the kind gets an eventfd; the result is dropped when the last one has none any more. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// User space gets the error, and no vector has an eventfd.
+    fn enable(device: &Opened<'_, D>, kind: usize, count: u32) -> Result<Self::Enabled>;
+}
+
+impl<D: Data> Irq<D> {
+    /// Creates a kind of which the device has none, to keep the numbers of those behind it.
+    pub const fn absent() -> Self {
+        Self {
+            count: 0,
+            flags: 0,
+            source: None,
+        }
+    }
+
+    /// Creates a kind with so many vectors, which the driver raises with [`Line::signal`].
+    pub const fn vectors(count: u32) -> Self {
+        // C counts with signed numbers.
+        assert!(count > 0 && count <= 1 << 16);
+        Self {
+            count,
+            flags: bindings::VFIO_IRQ_INFO_EVENTFD,
+            source: None,
+        }
+    }
+
+    /// Creates a kind with so many vectors, which `S` raises.
+    pub const fn raised_by<S: Hardware<D>>(count: u32) -> Self {
+        let mut irq = Self::vectors(count);
+        irq.source = Some(enable::<D, S>);
+        irq
+    }
+
+    /// User space can mask vectors. One that is raised meanwhile is signalled later, once.
+    pub const fn maskable(mut self) -> Self {
+        // Hardware would have to be masked as well.
+        assert!(self.source.is_none());
+        self.flags |= bindings::VFIO_IRQ_INFO_MASKABLE;
+        self
+    }
+
+    /// Vectors are masked when they are signalled, as the interrupts of levels are.
+    pub const fn automasked(self) -> Self {
+        let mut irq = self.maskable();
+        irq.flags |= bindings::VFIO_IRQ_INFO_AUTOMASKED;
+        irq
+    }
+
+    /// Returns the flags of VFIO_DEVICE_GET_IRQ_INFO.
+    pub(crate) const fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// Returns the number of vectors.
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Returns what must be stored of its vectors.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            count: self.count as usize,
+            automasked: self.flags & bindings::VFIO_IRQ_INFO_AUTOMASKED != 0,
+        }
+    }
+
+    const fn is_maskable(&self) -> bool {
+        self.flags & bindings::VFIO_IRQ_INFO_MASKABLE != 0
+    }
+}
+
+/// Enables what raises the interrupts of a kind.
+fn enable<D: Data, S: Hardware<D>>(
+    device: &Opened<'_, D>,
+    kind: usize,
+    count: u32,
+) -> Result<Enabled> {
+    Enabled::new(S::enable(device, kind, count)?)
+}
+
+/// The data of a request: one element for each vector, or none.
+enum Payload {
+    None,
+    Bools(KVec<u8>),
+    EventFds(KVec<i32>),
+}
+
+impl Payload {
+    /// Reads the data of a request, of which the core says that they are `size` bytes.
+    fn read(flags: u32, from: usize, size: usize) -> Result<Self> {
+        let mut bytes = KVec::new();
+        UserSlice::new(UserPtr::from_addr(from), size).read_all(&mut bytes, GFP_KERNEL)?;
+        if flags & bindings::VFIO_IRQ_SET_DATA_BOOL != 0 {
+            return Ok(Self::Bools(bytes));
+        }
+        if flags & bindings::VFIO_IRQ_SET_DATA_EVENTFD == 0 {
+            return Ok(Self::None);
+        }
+        let mut fds = KVec::with_capacity(size / size_of::<i32>(), GFP_KERNEL)?;
+        for fd in bytes.chunks_exact(size_of::<i32>()) {
+            fds.push(
+                i32::from_ne_bytes(fd.try_into().map_err(|_| EINVAL)?),
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(Self::EventFds(fds))
+    }
+}
+
+/// The vectors that a request is for.
+struct Chosen {
+    start: usize,
+    count: usize,
+}
+
+impl Chosen {
+    /// Calls `f` for those vectors that `data` names, which has no eventfds.
+    fn each(&self, payload: &Payload, mut f: impl FnMut(usize)) {
+        for at in 0..self.count {
+            let wanted = match payload {
+                Payload::Bools(bools) => bools.get(at).is_some_and(|byte| *byte != 0),
+                Payload::None => true,
+                Payload::EventFds(_) => false,
+            };
+            if wanted {
+                f(self.start + at);
+            }
+        }
+    }
+}
+
+/// Handles VFIO_DEVICE_SET_IRQS. Sleeps.
+///
+/// # Errors
+///
+/// - `EFAULT` if the request is not accessible.
+/// - `EINVAL` if it is not sound, for which see `vfio_set_irqs_validate_and_prepare()`.
+/// - `EINVAL` if vectors shall be raised and none of the kind has an eventfd.
+/// - `ENOTTY` unless the request has exactly one action, which this kind knows.
+/// - `EBADF`, `EINVAL` if there is no eventfd behind a file descriptor.
+/// - `ENOMEM` if there is no memory.
+/// - Any error of [`Hardware::enable`].
+pub(crate) fn set<D: Data>(irqs: &[Irq<D>], device: &Opened<'_, D>, arg: usize) -> Result {
+    let header: IrqSet = uapi::read(arg, |header: &IrqSet| header.argsz)?;
+    let number = usize::try_from(header.index)?;
+    let irq = irqs.get(number);
+    let size = check(&header, irq.map_or(0, Irq::count), irqs.len())?;
+    let irq = irq.ok_or(EINVAL)?;
+    let payload = Payload::read(header.flags, arg.wrapping_add(size_of::<IrqSet>()), size)?;
+    let chosen = Chosen {
+        start: usize::try_from(header.start)?,
+        count: usize::try_from(header.count)?,
+    };
+
+    let interrupts = &device.object().parts().irqs;
+    let kind = interrupts.kind(number).ok_or(EINVAL)?;
+    let mut settings = interrupts.settings.lock();
+    let setting = settings.get_mut(number).ok_or(EINVAL)?;
+
+    match header.flags & bindings::VFIO_IRQ_SET_ACTION_TYPE_MASK {
+        bindings::VFIO_IRQ_SET_ACTION_MASK if irq.is_maskable() => match payload {
+            Payload::EventFds(_) => Err(ENOTTY),
+            payload => {
+                chosen.each(&payload, |at| kind.mask(at));
+                Ok(())
+            }
+        },
+        bindings::VFIO_IRQ_SET_ACTION_UNMASK if irq.is_maskable() => match payload {
+            Payload::EventFds(fds) => kind.unmask_by(setting, chosen.start, &fds),
+            payload => {
+                chosen.each(&payload, |at| kind.unmask(at));
+                Ok(())
+            }
+        },
+        bindings::VFIO_IRQ_SET_ACTION_TRIGGER => match payload {
+            Payload::None if chosen.count == 0 => {
+                kind.disable(setting);
+                Ok(())
+            }
+            Payload::EventFds(fds) => {
+                let mut eventfds = KVec::with_capacity(fds.len(), GFP_KERNEL)?;
+                for fd in &fds {
+                    let eventfd = (*fd >= 0).then(|| EventFd::get(*fd)).transpose()?;
+                    eventfds.push(eventfd, GFP_KERNEL)?;
+                }
+                let some = eventfds.iter().any(Option::is_some);
+                if let (true, None, Some(enable)) = (some, &setting.enabled, irq.source) {
+                    setting.enabled = Some(enable(device, number, irq.count)?);
+                }
+                kind.replace(chosen.start, eventfds);
+                if !kind.is_used() {
+                    setting.enabled = None;
+                }
+                Ok(())
+            }
+            _ if !kind.is_used() => Err(EINVAL),
+            payload => {
+                chosen.each(&payload, |at| kind.signal(at));
+                Ok(())
+            }
+        },
+        _ => Err(ENOTTY),
+    }
+}
+
+/// Lets the core check a request for a device that has so many kinds, and of this one so many
+/// vectors. Returns the number of bytes of data behind the request.
+///
+/// # Errors
+///
+/// `EINVAL` if it is not sound.
+fn check(header: &IrqSet, vectors: u32, kinds: usize) -> Result<usize> {
+    // The core's structure has the same fields, and no byte of what follows them.
+    let mut header = *header;
+    let mut size = 0;
+    // CAST: `Irq` bounds the number of vectors, and a driver has few kinds.
+    let (vectors, kinds) = (vectors as c_int, kinds as c_int);
+    // SAFETY: Both pointers are valid, and the core only looks at the header.
+    to_result(unsafe {
+        bindings::vfio_set_irqs_validate_and_prepare(
+            (&raw mut header).cast(),
+            vectors,
+            kinds,
+            &mut size,
+        )
+    })?;
+    Ok(size)
+}

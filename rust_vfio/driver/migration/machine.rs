@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state machine of a device that migrates.
+//!
+//! User space asks for a state, and the core says which way leads there
+//! (`vfio_mig_get_next_state()`), arc by arc. Here each arc becomes a call of the driver.
+
+use core::ptr;
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    arcs::Support,
+    stream::{
+        Content,
+        Stream, //
+    }, //
+};
+use crate::{
+    bindings,
+    bindings::vfio_device_mig_state as Raw,
+    driver::{
+        access::Opened,
+        data::Data,
+        object::Object, //
+    }, //
+};
+
+/// The states, as user space numbers them.
+const ERROR: u32 = 0;
+const STOP: u32 = 1;
+const RUNNING: u32 = 2;
+const STOP_COPY: u32 = 3;
+const RESUMING: u32 = 4;
+const RUNNING_P2P: u32 = 5;
+const PRE_COPY: u32 = 6;
+const PRE_COPY_P2P: u32 = 7;
+
+/// The state of a device, and the file through which its data go.
+pub struct Machine<D: Data, M: Support<D>> {
+    state: u32,
+    /// In STOP_COPY, RESUMING and the PRE_COPY states.
+    stream: Option<Arc<Stream<D, M>>>,
+}
+
+impl<D: Data, M: Support<D>> Default for Machine<D, M> {
+    /// Returns the machine of a device that is running.
+    fn default() -> Self {
+        Self {
+            state: RUNNING,
+            stream: None,
+        }
+    }
+}
+
+impl<D: Data, M: Support<D>> Machine<D, M> {
+    /// Ends the file's data, and returns them.
+    fn take(&mut self) -> Content<D, M> {
+        self.stream
+            .take()
+            .map_or(Content::Ended, |stream| stream.end())
+    }
+
+    /// Goes along one arc. Returns the new file if the arc begins one.
+    ///
+    /// # Errors
+    ///
+    /// The state is as before, or ERROR if what was saved or restored is lost.
+    fn go(&mut self, device: &Opened<'_, D>, to: u32) -> Result<Option<Arc<Stream<D, M>>>> {
+        let mut begun = None;
+        match (self.state, to) {
+            (RUNNING | RUNNING_P2P, STOP) => M::stop(device)?,
+            (STOP, RUNNING | RUNNING_P2P) => M::start(device)?,
+            (RUNNING, RUNNING_P2P) | (PRE_COPY, PRE_COPY_P2P) => M::quiesce(device)?,
+            (RUNNING_P2P, RUNNING) | (PRE_COPY_P2P, PRE_COPY) => M::unquiesce(device)?,
+            (STOP, STOP_COPY) => {
+                begun = Some(Stream::new(device, || {
+                    M::save(device).map(Content::Saving)
+                })?);
+            }
+            (STOP, RESUMING) => {
+                begun = Some(Stream::new(device, || {
+                    M::resume(device).map(Content::Resuming)
+                })?);
+            }
+            (RUNNING, PRE_COPY) | (RUNNING_P2P, PRE_COPY_P2P) => {
+                begun = Some(Stream::new(device, || {
+                    M::track(device).map(Content::PreCopying)
+                })?);
+            }
+            (STOP_COPY, STOP) => {
+                if let Content::Saving(saving) = self.take() {
+                    M::saved(device, saving);
+                }
+            }
+            (PRE_COPY, RUNNING) | (PRE_COPY_P2P, RUNNING_P2P) => {
+                if let Content::PreCopying(pre_copying) = self.take() {
+                    M::untrack(device, pre_copying);
+                }
+            }
+            (PRE_COPY | PRE_COPY_P2P, STOP_COPY) => {
+                M::stop(device)?;
+                let stream = self.stream.as_ref().ok_or(EINVAL)?;
+                if let Err(error) = stream.stop(device) {
+                    self.fail();
+                    return Err(error);
+                }
+            }
+            (RESUMING, STOP) => {
+                if let Content::Resuming(resuming) = self.take() {
+                    if let Err(error) = M::resumed(device, resuming) {
+                        self.fail();
+                        return Err(error);
+                    }
+                }
+            }
+            // The core knows no other arc.
+            _ => return Err(EINVAL),
+        }
+        if begun.is_some() {
+            self.stream = begun.clone();
+        }
+        self.state = to;
+        Ok(begun)
+    }
+
+    /// Enters the state ERROR, from which only a reset leads.
+    fn fail(&mut self) {
+        self.state = ERROR;
+        drop(self.take());
+    }
+}
+
+/// Returns the next state on the way from one to another.
+///
+/// # Errors
+///
+/// `EINVAL` if there is no such state, or no way.
+fn next<D: Data>(object: &Object<D>, from: u32, to: u32) -> Result<u32> {
+    let mut next = Raw(ERROR);
+    // SAFETY: The device is valid, being a reference, and the core writes to the last argument.
+    to_result(unsafe {
+        bindings::vfio_mig_get_next_state(object.raw(), Raw(from), Raw(to), &mut next)
+    })?;
+    Ok(next.0)
+}
+
+/// Brings the device to a state. Returns the new file, if data are saved or restored there that were
+/// not before, or null.
+///
+/// # Errors
+///
+/// The device is in the last state that it has reached.
+///
+/// - `EINVAL` if there is no way, and so in the state ERROR, from which only a reset leads.
+/// - `ENOMEM`, `ENFILE` if there is no memory for a file.
+/// - Any error of an arc.
+pub(crate) fn set_state<D, M>(device: &Opened<'_, D>, state: Raw) -> Result<*mut bindings::file>
+where
+    D: Data<Machine = Machine<D, M>>,
+    M: Support<D>,
+{
+    let mut machine = device.object().parts().migration.lock();
+    let mut begun = None;
+    // The core warns if it is asked for a way from there.
+    if machine.state == ERROR {
+        return Err(EINVAL);
+    }
+    while machine.state != state.0 {
+        let to = next(device.object(), machine.state, state.0)?;
+        begun = machine.go(device, to)?.or(begun);
+    }
+    match begun {
+        Some(stream) => {
+            let resuming = machine.state == RESUMING;
+            stream.into_file(resuming).inspect_err(|_| machine.fail())
+        }
+        None => Ok(ptr::null_mut()),
+    }
+}
+
+/// Returns the state of a device.
+pub(crate) fn state<D, M>(object: &Object<D>) -> Raw
+where
+    D: Data<Machine = Machine<D, M>>,
+    M: Support<D>,
+{
+    Raw(object.parts().migration.lock().state)
+}
+
+/// Lets the device be running, because it was reset. Its file has no data any more.
+pub(crate) fn reset<D, M>(device: &Opened<'_, D>)
+where
+    D: Data<Machine = Machine<D, M>>,
+    M: Support<D>,
+{
+    let mut machine = device.object().parts().migration.lock();
+    machine.state = RUNNING;
+    drop(machine.take());
+}
+
+/// Does the same because the device is being closed.
+pub(crate) fn close<D, M>(device: &Opened<'_, D>)
+where
+    D: Data<Machine = Machine<D, M>>,
+    M: Support<D>,
+{
+    reset(device);
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pages that a device has pinned.
+
+use core::ptr::NonNull;
+
+use kernel::{
+    error::to_result,
+    page::{
+        BorrowedPage,
+        PAGE_SIZE, //
+    },
+    prelude::*, //
+};
+
+use crate::bindings;
+
+/// The accesses for which pages are pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// The device reads.
+    Read,
+    /// The device reads and writes.
+    ReadWrite,
+}
+
+/// Stands for pages that a driver has pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinKey(u64);
+
+/// Pages that are pinned. Dropping this unpins them, so that exists only where the device is open.
+///
+/// # Invariants
+///
+/// The pages are pinned for the device, which is valid.
+pub struct Pinned<N> {
+    device: NonNull<bindings::vfio_device>,
+    key: PinKey,
+    iova: u64,
+    intent: Intent,
+    pages: KVec<NonNull<bindings::page>>,
+    /// What the driver has noted.
+    pub note: N,
+}
+
+// SAFETY: The pages are used through their own mappings, on any thread, and the device is made for
+// several threads.
+unsafe impl<N: Send> Send for Pinned<N> {}
+
+impl<N> Pinned<N> {
+    /// Returns their key.
+    pub fn key(&self) -> PinKey {
+        self.key
+    }
+
+    /// Returns the I/O address of the first byte, a multiple of the page size.
+    pub fn iova(&self) -> u64 {
+        self.iova
+    }
+
+    /// Returns their size in bytes.
+    pub fn len(&self) -> usize {
+        self.pages.len() * PAGE_SIZE
+    }
+
+    /// Returns whether there are none, which is never so.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// Calls `f` for each page that has some of `len` bytes from `offset` on: with the page, the
+    /// offset into it, and which of the bytes are in it.
+    fn for_each(
+        &self,
+        offset: usize,
+        len: usize,
+        mut f: impl FnMut(&BorrowedPage<'_>, usize, core::ops::Range<usize>) -> Result,
+    ) -> Result {
+        let mut done = 0;
+        while done < len {
+            let at = offset.checked_add(done).ok_or(EINVAL)?;
+            let page = self.pages.get(at / PAGE_SIZE).ok_or(EINVAL)?;
+            let within = at % PAGE_SIZE;
+            let end = len.min(done + (PAGE_SIZE - within));
+            // SAFETY: The page is pinned, so it stays valid.
+            f(&unsafe { BorrowedPage::from_raw(*page) }, within, done..end)?;
+            done = end;
+        }
+        Ok(())
+    }
+
+    /// Copies the bytes from `offset` on to `data`. User space may write to them at the same time.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are not so many.
+    pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
+        self.for_each(offset, data.len(), |page, within, part| {
+            let data = data.get_mut(part).ok_or(EINVAL)?;
+            // SAFETY: The slice is valid for writing. The memory is shared with user space, so the
+            // bytes may be from different times.
+            unsafe { page.read_raw(data.as_mut_ptr(), within, data.len()) }
+        })
+    }
+
+    /// Copies `data` to the bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if there are not so many.
+    /// - `EPERM` if they were pinned for reading.
+    pub fn write(&mut self, offset: usize, data: &[u8]) -> Result {
+        if self.intent == Intent::Read {
+            return Err(EPERM);
+        }
+        self.for_each(offset, data.len(), |page, within, part| {
+            let data = data.get(part).ok_or(EINVAL)?;
+            // SAFETY: The slice is valid for reading. The memory is shared with user space.
+            unsafe { page.write_raw(data.as_ptr(), within, data.len()) }
+        })
+    }
+
+    /// Returns whether any byte is in both ranges. `last` is the last address of the other one.
+    pub(crate) fn overlaps(&self, first: u64, last: u64) -> bool {
+        let own_last = self.iova.saturating_add(self.len() as u64 - 1);
+        self.iova <= last && first <= own_last
+    }
+}
+
+impl<N> Drop for Pinned<N> {
+    fn drop(&mut self) {
+        // CAST: As many as `Pins::pin` passed.
+        let count = self.pages.len() as i32;
+        // SAFETY: By the type invariants. The device is open for the core: a value exists only in
+        // the table of an open device, or while the core waits for `dma_unmap`.
+        unsafe { bindings::vfio_unpin_pages(self.device.as_ptr(), self.iova, count) };
+    }
+}
+
+/// All pages that a device has pinned.
+pub(crate) struct Pins<N> {
+    pub(crate) list: KVec<Pinned<N>>,
+    next: u64,
+}
+
+impl<N> Pins<N> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            list: KVec::new(),
+            next: 0,
+        }
+    }
+
+    /// Returns the place of pages in the list.
+    pub(crate) fn position(&self, key: PinKey) -> Option<usize> {
+        self.list.iter().position(|pinned| pinned.key == key)
+    }
+
+    /// Pins pages, and adds them to the list. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Access::pin`](crate::Access::pin).
+    ///
+    /// # Safety
+    ///
+    /// `device` must be valid and open for the core. The values of this list are dropped while that
+    /// is so, or while the core waits for `dma_unmap`.
+    pub(crate) unsafe fn pin(
+        &mut self,
+        device: NonNull<bindings::vfio_device>,
+        iova: u64,
+        count: usize,
+        intent: Intent,
+        note: N,
+    ) -> Result<PinKey> {
+        let prot = match intent {
+            Intent::Read => bindings::IOMMU_READ,
+            Intent::ReadWrite => bindings::IOMMU_READ | bindings::IOMMU_WRITE,
+        };
+        let mut raw = KVec::from_elem(core::ptr::null_mut(), count, GFP_KERNEL)?;
+        let mut pages = KVec::with_capacity(count, GFP_KERNEL)?;
+        self.list.reserve(1, GFP_KERNEL)?;
+        let count = i32::try_from(count).map_err(|_| E2BIG)?;
+        // SAFETY: By the safety requirements the device is open for the core. The array has room for
+        // `count` pointers.
+        let done = unsafe {
+            bindings::vfio_pin_pages(device.as_ptr(), iova, count, prot as i32, raw.as_mut_ptr())
+        };
+        to_result(done)?;
+        if done != count {
+            // SAFETY: As above, and so many were pinned.
+            unsafe { bindings::vfio_unpin_pages(device.as_ptr(), iova, done) };
+            return Err(EFAULT);
+        }
+        // There is room for all of them.
+        for page in raw.into_iter().filter_map(NonNull::new) {
+            let _ = pages.push_within_capacity(page);
+        }
+        let key = PinKey(self.next);
+        self.next = self.next.wrapping_add(1);
+        // INVARIANT: The pages were pinned above.
+        let pinned = Pinned {
+            device,
+            key,
+            iova,
+            intent,
+            pages,
+            note,
+        };
+        // There is room for one more.
+        self.list.push_within_capacity(pinned).map_err(|_| ENOMEM)?;
+        Ok(key)
+    }
+}
