@@ -98,15 +98,15 @@ editors() {
 
 run_vm() { # COMMAND...
 	"$top/target/debug/vm" --kernel "$kernel" --modules "$work/modules" --programs "$programs" \
-		--scratch "$work/$name" --impl "$impl" "$@"
+		--scratch "$work/$way" --impl "$impl" "$@"
 }
 
-# Builds the kernel with these options, and runs these rows on it.
-test_way() { # OPTIONS ROWS
-	local options module
-	read -ra options <<<"$1"
+# Builds the kernel with options, and runs rows on it: these, or all if none is named.
+test_way() { # IMPL ROWS OPTION=VALUE...
+	local impl=$1 wanted=$2 module
+	shift 2
 	cp "$work/config" "$kernel/.config"
-	set_options "${options[@]}"
+	set_options "$@"
 	kmake -s -j"$(nproc)" bzImage modules
 	rm -rf "$work/modules"
 	mkdir -p "$work/modules"
@@ -115,13 +115,16 @@ test_way() { # OPTIONS ROWS
 	for module in vfio vfio_iommu_type1; do
 		[ ! -f "$kernel/drivers/vfio/$module.ko" ] || cp "$kernel/drivers/vfio/$module.ko" "$work/modules/"
 	done
-	if [ "$name" != "${name#built-in}" ]; then
-		run_vm --word vfio_iommu_type1.dma_entry_limit=77 --word vfio.enable_unsafe_noiommu_mode=1 exec \
-			'cd /sys/module && grep -x 77 vfio_iommu_type1/parameters/dma_entry_limit &&
-				grep -x Y vfio/parameters/enable_unsafe_noiommu_mode'
-	fi
-	[[ " $1 " != *" VFIO_RUST_KUNIT_TEST=y "* ]] || kunit "$work/$name/exec-$impl.log"
-	run_vm test --scope rows ${2:+--pattern "$2"}
+	[[ $way != built-in* ]] || parameters
+	[[ " $* " != *" VFIO_RUST_KUNIT_TEST=y "* ]] || kunit "$work/$way/exec-$impl.log"
+	run_vm test --scope rows ${wanted:+--pattern "$wanted"}
+}
+
+# Whether those on the kernel's command line arrive.
+parameters() {
+	run_vm --word vfio_iommu_type1.dma_entry_limit=77 --word vfio.enable_unsafe_noiommu_mode=1 exec \
+		'cd /sys/module && grep -x 77 vfio_iommu_type1/parameters/dma_entry_limit &&
+			grep -x Y vfio/parameters/enable_unsafe_noiommu_mode'
 }
 
 # Whether KUnit has run each suite of the modules, and all passed, as the kernel's
@@ -136,20 +139,21 @@ kunit() { # LOG
 # What depends on no module's file: groups, nodes, containers, the backend, iommufd.
 rows=F010,F011,F012,F013,F018,F02,F03,F04,F05,F074,F09,F10,F110,F111,F112,F117,F118,F119,F123
 rows+=,F137,F138,F139,F140,R01,R02,R03,R04,R09,R12,T01,T02,T04,T10,T11,T13
-rust="VFIO_RUST=y VFIO_IOMMU_TYPE1_RUST=y"
-built_in="VFIO=y IOMMUFD=y VFIO_PCI=y KVM=y KVM_AMD=y KUNIT=y"
-# Name; implementation that the tests are told of; what is done.
-ways=(
-	"style::style"
-	"drivers::drivers"
-	"editors::editors"
-	"modules:rust:test_way '$rust' ''"
-	"rust-core:rust-core:test_way 'VFIO_RUST=y VFIO_IOMMU_TYPE1_C=y' $rows"
-	"rust-type1:rust-type1:test_way 'VFIO_C=y VFIO_IOMMU_TYPE1_RUST=y' $rows"
-	"c:c:test_way 'VFIO_C=y VFIO_IOMMU_TYPE1_C=y' $rows"
-	"built-in:rust:test_way '$rust $built_in VFIO_RUST_KUNIT_TEST=y' $rows"
-	"built-in-c:c:test_way 'VFIO_C=y VFIO_IOMMU_TYPE1_C=y $built_in' $rows"
-)
+rust=(VFIO_RUST=y VFIO_IOMMU_TYPE1_RUST=y)
+c=(VFIO_C=y VFIO_IOMMU_TYPE1_C=y)
+built_in=(VFIO=y IOMMUFD=y VFIO_PCI=y KVM=y KVM_AMD=y KUNIT=y)
+ways=(style drivers editors modules rust-core rust-type1 c built-in built-in-c)
+take() { # WAY
+	case $1 in
+	style | drivers | editors) "$1" ;;
+	modules) test_way rust "" "${rust[@]}" ;;
+	rust-core) test_way rust-core "$rows" VFIO_RUST=y VFIO_IOMMU_TYPE1_C=y ;;
+	rust-type1) test_way rust-type1 "$rows" VFIO_C=y VFIO_IOMMU_TYPE1_RUST=y ;;
+	c) test_way c "$rows" "${c[@]}" ;;
+	built-in) test_way rust "$rows" "${rust[@]}" "${built_in[@]}" VFIO_RUST_KUNIT_TEST=y ;;
+	built-in-c) test_way c "$rows" "${c[@]}" "${built_in[@]}" ;;
+	esac
+}
 
 layer source "$src"
 layer build "$kernel"
@@ -160,18 +164,17 @@ cp "$kernel/.config" "$work/config"
 
 failed=0
 printf '%-12s %-8s %s\n' way seconds result
-for line in "${ways[@]}"; do
-	IFS=: read -r name impl action <<<"$line"
-	[[ $name == *$only* ]] || continue
+for way in "${ways[@]}"; do
+	[[ $way == *$only* ]] || continue
 	start=$SECONDS
 	# In the background, because `set -e` has no effect in a condition.
-	(eval "$action") >"$work/$name.log" 2>&1 &
+	take "$way" >"$work/$way.log" 2>&1 &
 	if wait $!; then
-		result=$(tail -n 1 "$work/$name.log")
+		result=$(tail -n 1 "$work/$way.log")
 	else
-		result="FAILED: $work/$name.log"
+		result="FAILED: $work/$way.log"
 		failed=$((failed + 1))
 	fi
-	printf '%-12s %-8s %s\n' "$name" $((SECONDS - start)) "$result"
+	printf '%-12s %-8s %s\n' "$way" $((SECONDS - start)) "$result"
 done
 [ $failed = 0 ]

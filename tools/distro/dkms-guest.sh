@@ -5,7 +5,7 @@
 #
 # shellcheck disable=SC2317 # check calls the functions
 set -u
-release=$1
+release=$1 next=$2
 stock=/lib/modules/$release/kernel/drivers/vfio
 failed=0
 
@@ -21,11 +21,11 @@ check() { # NAME COMMAND...
 	fi
 }
 fails() { ! "$@"; }
-comes_from() { # DIRECTORY: modprobe takes both modules from there
+comes_from() { # DIRECTORY [RELEASE]: modprobe takes both modules from there
 	local module
 	for module in vfio vfio_iommu_type1; do
-		modinfo -k "$release" -n "$module"
-		[[ $(modinfo -k "$release" -n "$module") == "$1"/* ]] || return
+		modinfo -k "${2:-$release}" -n "$module"
+		[[ $(modinfo -k "${2:-$release}" -n "$module") == "$1"/* ]] || return
 	done
 }
 nothing_for_others() { [ -z "$(find /lib/modules/{6.1.0-1,7.3.99}-amd64 -name "vfio*")" ]; }
@@ -55,10 +55,16 @@ check "rust-vfio-switch c" rust-vfio-switch c
 check "modprobe takes the kernel's" comes_from "$stock"
 check "rust-vfio-switch rust" rust-vfio-switch rust
 check "modprobe takes what was built, again" comes_from "/lib/modules/$release/updates/dkms"
+check "headers and source of another kernel come" apt-get -qq install -y /srv/next/*.deb
+check "modules for it are built" comes_from "/lib/modules/$next/updates/dkms" "$next"
+check "those for this one stay" comes_from "/lib/modules/$release/updates/dkms"
+check "its headers are removed" apt-get -qq purge -y "linux-headers-$next"
+check "and with them the metadata" fails test -e "/var/cache/rust-vfio/$next"
+check "the metadata of this one is kept" test -e "/var/cache/rust-vfio/$release/.complete"
 check "removing the package" apt-get -qq purge -y rust-vfio-dkms rust-vfio-tools
 check "modprobe takes the kernel's" comes_from "$stock"
 check "the kernel's modules are where they were" same_stock
 check "no metadata is left" fails test -e /var/cache/rust-vfio
-check "no module is left" fails test -e "/lib/modules/$release/updates/dkms/vfio.ko.xz"
+check "no module is left" fails find /lib/modules -path '*/updates/*' -name 'vfio*' -exec false {} +
 check "no choice is left" fails test -e /etc/depmod.d/rust-vfio.conf
 exit $failed

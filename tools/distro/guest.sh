@@ -32,25 +32,24 @@ prints() { # TEXT COMMAND...: its output contains TEXT
 	grep -qF -- "$text" <<<"$out"
 }
 
-author_of_loaded() {
+is_by() { # rust|c FILE: says who wrote it, and whether that is right
+	local author
+	author=$(modinfo -F author "$2")
+	echo "$2: by $author"
+	case $1:$author in
+	rust:'The rust_vfio developers' | c:'Alex Williamson'*) ;;
+	*) return 1 ;;
+	esac
+}
+file_of_loaded() { # MODULE
 	local file
 	for file in "/lib/modules/$release/updates"/*/"$1".ko* "$stock/$1".ko*; do
 		[ "$(modinfo -F srcversion "$file" 2>/dev/null)" = "$(cat "/sys/module/$1/srcversion")" ] &&
-			modinfo -F author "$file" && return
+			echo "$file" && return
 	done
-	echo "nothing that is installed"
 }
 loaded() { # rust|c: both modules are loaded, and are these
-	local module author
-	for module in vfio vfio_iommu_type1; do
-		author=$(author_of_loaded $module)
-		echo "$module: by $author"
-		case $1:$author in
-		rust:'The rust_vfio developers') ;;
-		c:'Alex Williamson'*) ;;
-		*) return 1 ;;
-		esac
-	done
+	is_by "$1" "$(file_of_loaded vfio)" && is_by "$1" "$(file_of_loaded vfio_iommu_type1)"
 }
 unload() { modprobe -r vfio-pci vfio_iommu_type1 vfio; }
 # Opens the container as somebody without rights, which loads the modules.
@@ -60,20 +59,34 @@ install_packages() { apt-get -qq install -y ./debs/rust-vfio-tools_*.deb ./debs/
 remove_packages() { apt-get -qq purge -y "rust-vfio-modules-$release" rust-vfio-tools; }
 # What the packages of the kernel say of its files. (Documentation was not unpacked.)
 verify() { dpkg --verify "linux-modules-$release" "linux-image-$release" "linux-binary-$release" | grep -v " /usr/share/doc/" | tee /dev/stderr | fails grep -q .; }
-nothing_left() { find / -xdev -path /srv -prune -o \( -name '*rust-vfio*' -print \) | grep -v '^/var/\(log\|cache/apt\|lib/systemd\)\|distro-test' | tee /dev/stderr | fails grep -q .; }
+nothing_left() { find / -xdev -path /srv -prune -o \( -name '*rust-vfio*' -print \) | grep -v '^/var/\(log\|cache/apt\|lib/apt\|lib/systemd\)\|distro-test' | tee /dev/stderr | fails grep -q .; }
 # Damages a module: it looks right to depmod and modinfo, and does not load.
 damage() { sed -i 's/vermagic=7/vermagic=8/' "$1"; }
-initramfs_has() { # rust|c
+initramfs_has() { # rust|c [RELEASE]
 	local dir=/tmp/initramfs
 	rm -rf $dir
-	unmkinitramfs "/boot/initrd.img-$release" $dir || return
-	local file
-	file=$(find $dir -name 'vfio.ko*')
-	echo "$file" "$(modinfo -F author "$file")"
-	case $1:$(modinfo -F author "$file") in
-	rust:'The rust_vfio developers' | c:'Alex Williamson'*) ;;
-	*) return 1 ;;
-	esac
+	unmkinitramfs "/boot/initrd.img-${2:-$release}" $dir || return
+	is_by "$1" "$(find $dir -name 'vfio.ko*')"
+}
+takes() { # rust|c RELEASE: modprobe would load these there
+	is_by "$1" "$(modinfo -k "$2" -n vfio)" && is_by "$1" "$(modinfo -k "$2" -n vfio_iommu_type1)"
+}
+# Whether a package is the one of the later version.
+is_rebuilt() { dpkg-query -W -f='${Version}\n' "$1" | tee /dev/stderr | grep -q rebuilt; }
+# apt_knows DIRECTORY...: apt knows the packages in these, and no others.
+apt_knows() {
+	rm -rf /etc/apt/sources.list.d/* /var/lib/apt/lists/*
+	printf "deb [trusted=yes] file:$PWD/repository/%s ./\n" "$@" >/etc/apt/sources.list
+	apt-get -qq update
+}
+keep_in_initramfs() { printf 'vfio\nvfio_iommu_type1\n' >>/etc/initramfs-tools/modules; }
+# Binds the device to vfio-pci, without telling vfio-pci of its kind.
+device=0000:00:05.0
+bind_device() {
+	modprobe vfio-pci
+	modprobe -r igb 2>/dev/null
+	echo vfio-pci >/sys/bus/pci/devices/$device/driver_override
+	echo $device >/sys/bus/pci/drivers/vfio-pci/bind
 }
 
 install() {
@@ -107,7 +120,7 @@ reboot() {
 	check "a user opens /dev/vfio/vfio" open_as_nobody
 	check "ours are loaded" loaded rust
 	check "they unload" unload
-	printf 'vfio\nvfio_iommu_type1\n' >>/etc/initramfs-tools/modules
+	keep_in_initramfs
 	check "an initramfs takes VFIO" update-initramfs -u
 	check "it took ours" initramfs_has rust
 	check "switch to C" rust-vfio-switch c
@@ -127,13 +140,9 @@ remove() {
 
 # Devices and parameters survive a reload.
 settings() {
-	local device=0000:00:05.0 dir
-	dir=/sys/bus/pci/devices/$device
+	local dir=/sys/bus/pci/devices/$device
 	check "the packages are installed" install_packages
-	modprobe vfio-pci
-	modprobe -r igb 2>/dev/null
-	echo vfio-pci >$dir/driver_override
-	echo $device >/sys/bus/pci/drivers/vfio-pci/bind
+	bind_device
 	echo >$dir/driver_override
 	echo Y >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts
 	check "switch to C" rust-vfio-switch c
@@ -172,14 +181,73 @@ signed() {
 	check "the demonstration runs in C" demo c
 }
 
-selftests() {
-	local impl
-	for impl in rust c; do
-		rust-vfio-switch $impl
+# Updates of the kernel: to another build of the same release, and to another release.
+upgrade() {
+	local next
+	next=$(cat repository/release)
+	check "the packages are installed" install_packages
+	check "Rust is loaded" loaded rust
+	check "apt knows another build of this kernel" apt_knows same
+	check "an upgrade" apt-get -qq upgrade -y
+	check "leaves this one, which has modules" fails is_rebuilt "linux-image-$release"
+	check "Rust is loaded" loaded rust
+	check "apt knows modules for that build" apt_knows same modules
+	check "an upgrade" apt-get -qq upgrade -y
+	check "brings the kernel" is_rebuilt "linux-image-$release"
+	check "and the modules" is_rebuilt "rust-vfio-modules-$release"
+	check "modprobe takes them" takes rust "$release"
+	check "Rust is loaded" loaded rust
+	keep_in_initramfs
+	check "apt knows a kernel of another release" apt_knows other
+	check "it is installed" apt-get -qq install -y "linux-image-$next"
+	check "its own VFIO is used there" takes c "$next"
+	check "also in its initramfs" initramfs_has c "$next"
+	check "nothing changes here" takes rust "$release"
+	check "switch to C" rust-vfio-switch c
+	check "switch to Rust" rust-vfio-switch rust
+	check "its own VFIO is used there" takes c "$next"
+	check "ours is used here" takes rust "$release"
+	check "the other kernel is removed" apt-get -qq purge -y "linux-"{image,binary,modules,base}"-$next"
+	check "the packages are removed" remove_packages
+	check "C is loaded" loaded c
+	check "the kernel's files are as they were" verify
+	check "nothing is left" nothing_left
+}
+
+# in_rust_and_c COMMAND...: with one after the other.
+in_rust_and_c() {
+	check "the packages are installed" install_packages
+	for IMPL in rust c; do
+		export IMPL
+		check "switch to $IMPL" rust-vfio-switch $IMPL
+		check "$IMPL is loaded" loaded $IMPL
 		modprobe vfio-pci
-		echo "# selftests with $impl"
-		IMPL=$impl SLOW=2 vfio-selftests
+		"$@"
 	done
+	check "the packages are removed" remove_packages
+}
+# Runs a program that prints its own results.
+program() {
+	"$@"
+	check "$1 came to its end, $IMPL" [ $? = 0 ]
+}
+
+rows() { in_rust_and_c program env SLOW=3 vfio-selftests; }
+
+kernel_tests() {
+	echo 128 >/proc/sys/vm/nr_hugepages
+	in_rust_and_c kernel_tests_once
+}
+kernel_tests_once() {
+	local mode of_mode
+	bind_device
+	for mode in vfio_type1_iommu vfio_type1v2_iommu; do
+		of_mode=(-v "$mode" -v "${mode}_anonymous" -v "${mode}_anonymous_hugetlb_2mb" -v "${mode}_anonymous_hugetlb_1gb")
+		program vfio_dma_mapping_test "${of_mode[@]}" $device
+		program vfio_pci_driver_test "${of_mode[@]}" $device
+		program "vfio_pci_device_test.$mode" $device
+	done
+	echo $device >/sys/bus/pci/drivers/vfio-pci/unbind
 }
 
 exec >/dev/ttyS1 2>&1

@@ -14,21 +14,38 @@ set -euo pipefail
 usage="usage: test.sh <directory of packages> <programs> <work directory> [step...]"
 debs=${1:?$usage} programs=${2:?$usage} work=${3:?$usage}
 shift 3
-# In this order: each goes on where the one before it has ended. DKMS needs no VM.
-steps=(dkms install reboot remove settings signed)
+# In this order: each goes on where the one before it has ended, and the last one
+# leaves another kernel. DKMS needs no VM.
+steps=(dkms install reboot remove settings signed rows kernel_tests upgrade)
 [ $# = 0 ] || steps=("$@")
 declare -A words=([signed]=module.sig_enforce=1)
 
 machine=$("$top/tools/distro/machine.sh")
 release=${machine##*/machine-}
+rebuilt=$("$top/tools/distro/rebuilt.sh")
+upstream=$("$top/tools/vm/upstream.sh")
 disk=$work/disk.ext4
 mkdir -p "$work"
 
+# Our modules for the kernel that has the same release and a later version.
+modules_for_rebuilt() { # DIRECTORY
+	rm -rf "$work/tree"
+	mkdir -p "$1"
+	dpkg-deb --raw-extract "$debs"/rust-vfio-modules-*.deb "$work/tree"
+	sed -Ei 's/^Version: .*/&+rebuilt1/; s/(linux-image-[^ ]* \(= [^)]*)\)/\1+rebuilt1)/' "$work/tree/DEBIAN/control"
+	dpkg-deb --root-owner-group --build "$work/tree" "$1" >/dev/null
+	# shellcheck disable=SC2016 # of that shell
+	"$top/tools/distro/stage.sh" run sh -c 'cd "$1" && dpkg-scanpackages . /dev/null >Packages 2>/dev/null' sh "$1"
+}
+
 say "making the disk"
 rm -rf "$work/srv"
-mkdir -p "$work/srv/debs" "$work/srv/programs"
+mkdir -p "$work/srv/debs" "$work/srv/programs" "$work/srv/repository"
 cp "$debs"/*.deb "$work/srv/debs/"
-cp "$programs"/vfio-{demo,selftests} "$work/srv/programs/"
+cp -r "$rebuilt"/{same,other,release} "$work/srv/repository/"
+modules_for_rebuilt "$work/srv/repository/modules"
+cp "$programs"/vfio-{demo,selftests} "$upstream"/vfio_{dma_mapping_test,pci_driver_test,pci_device_test.*} \
+	"$work/srv/programs/"
 install -m 755 "$top/tools/distro/guest.sh" "$work/srv/"
 cat >"$work/distro-test.service" <<-'END'
 	[Unit]
@@ -53,7 +70,7 @@ END
 	mkdir -p "$work/whole/etc/systemd/system/graphical.target.wants"
 	ln -s ../distro-test.service "$work/whole/etc/systemd/system/graphical.target.wants/"
 	rm -f "$disk"
-	mke2fs -q -t ext4 -d "$work/whole" "$disk" 3G >/dev/null
+	mke2fs -q -t ext4 -d "$work/whole" "$disk" 4G >/dev/null
 ' bash "$machine" "$work" "$disk"
 
 # An emulated machine on a busy one is slow: systemd waits for its console.
@@ -82,7 +99,7 @@ for step in "${steps[@]}"; do
 	say "$step"
 	log=$work/$step.out
 	if [ "$step" = dkms ]; then
-		"$top/tools/distro/dkms-test.sh" "$debs" "$work/dkms" >"$log" && echo "# end of dkms" >>"$log"
+		"$top/tools/distro/dkms-test.sh" "$debs" "$rebuilt" "$work/dkms" >"$log" && echo "# end of dkms" >>"$log"
 		: >"$work/$step.log"
 	else
 		boot "$step" "$log"

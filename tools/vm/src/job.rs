@@ -33,12 +33,19 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// A word that tells the log of one part from that of another.
+    /// A word that tells the log of these tests from that of others, which may run at the
+    /// same time.
     pub(crate) fn name(&self) -> String {
-        match self.part {
-            Some(part) => format!("test-{}", part.to_string().replace('/', "of")),
-            None => "test".to_owned(),
+        let mut name = "test".to_owned();
+        if self.pattern.is_some() {
+            name.push_str("-some");
+        } else if self.scope == Scope::Border {
+            name.push_str("-border");
         }
+        if let Some(part) = self.part {
+            name.push_str(&format!("-{}", part.to_string().replace('/', "of")));
+        }
+        name
     }
 }
 
