@@ -197,6 +197,7 @@ clippy: ## Lint everything, with W=1; any warning is an error
 	@$(call lint,,modules)
 	@$(call lint,/tools/testing/selftests/vfio/fixture,fixture)
 	@$(call lint,/tools/bench/floor,floor)
+	@for sample in $(samples); do $(call lint,/samples/$$sample,$$sample); done
 	@$(cargo) clippy --workspace --all-targets -- -D warnings
 
 checkpatch: ## The kernel's checkpatch.pl on C, headers, Kconfig and Makefiles

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# rustdoc for both modules, with the flags that Kbuild compiled them with.
+# rustdoc for both modules and the crate for drivers, with the flags that Kbuild
+# compiled them with.
 #
 #   doc.sh <kernel build tree> <build output of the modules> <documentation>
 set -euo pipefail
@@ -15,9 +16,13 @@ kernel=${1:?$usage} out=${2:?$usage} doc=${3:?$usage}
 
 "$top/tools/modules.sh" "$kernel" "$top" "$out" modules
 mkdir -p "$doc"
-for root in rust_vfio rust_type1; do
-	say "documenting $root"
-	crate_run "$out" "rust_vfio/$root.o" /usr/bin/rustdoc --document-private-items \
+document() { # NAME OUTPUT OBJECT OPTIONS...
+	say "documenting $1"
+	crate_run "$2" "$3" /usr/bin/rustdoc "${@:4}" \
 		-Dwarnings -Arustdoc::private_intra_doc_links -Zunstable-options --out-dir "$doc"
-done
+}
+document rust_vfio "$out" rust_vfio/rust_vfio.o --document-private-items
+document rust_type1 "$out" rust_vfio/rust_type1.o --document-private-items
+"$top/tools/modules.sh" "$kernel" "$top/samples/rust_vfio_sample" "$out-sample" modules
+document vfio "$out-sample" vfio_api.o
 echo "$doc"

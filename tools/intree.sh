@@ -38,9 +38,11 @@ in_work init --quiet --initial-branch=vfio-rust
 in_work add .
 in_work commit --quiet --message="Linux $version"
 
-# The files as they are now, but for what git ignores; add PATHS... below rust_vfio.
+# The files as they are now, but for what git ignores and for the crate for drivers,
+# whose place would be rust/kernel; add PATHS... below rust_vfio.
 add() {
-	git -C "$top" ls-files --cached --others --exclude-standard -z -- "${@/#/rust_vfio/}" |
+	git -C "$top" ls-files --cached --others --exclude-standard -z -- \
+		"${@/#/rust_vfio/}" ':!rust_vfio/*driver.rs' ':!rust_vfio/driver/' |
 		(cd "$top" && xargs -0 cp --parents --target-directory="$work/drivers/vfio")
 }
 # Who maintains these paths. The entry grows with the series, so that each file

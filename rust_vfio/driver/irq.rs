@@ -38,11 +38,14 @@ use crate::{
 
 pub use crate::driver::vectors::Line;
 
+/// Enables what raises the interrupts of a kind: its number, and how many there are.
+type Enable<D> = fn(&Opened<'_, D>, usize, u32) -> Result<Enabled>;
+
 /// A kind of interrupts of a device.
 pub struct Irq<D: Data> {
     count: u32,
     flags: u32,
-    source: Option<fn(&Opened<'_, D>, usize, u32) -> Result<Enabled>>,
+    source: Option<Enable<D>>,
 }
 
 /// What raises the interrupts of a kind in hardware.

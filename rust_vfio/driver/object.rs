@@ -99,7 +99,7 @@ impl<D: Data> Object<D> {
     ///
     /// The functions of the table must be made for devices of this type, and `release` must call
     /// [`Object::release`].
-    pub(crate) unsafe fn new(
+    pub(crate) unsafe fn alloc(
         parent: &device::Device,
         ops: &'static bindings::vfio_device_ops,
         irqs: impl PinInit<Interrupts, Error>,

@@ -179,14 +179,21 @@ impl<D: Driver> Table<D> {
         }
     }
 
+    /// Drops what is ours of a device.
+    ///
     /// # Safety
     ///
-    /// As the header of this file says, and so for all functions below.
+    /// As the header of this file says.
     unsafe extern "C" fn release(vdev: *mut bindings::vfio_device) {
         // SAFETY: The core calls this when the last reference is gone.
         unsafe { Object::<D>::release(vdev) };
     }
 
+    /// Begins a session, for the first file of a device. Returns an errno if the driver refuses it.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn open_device(vdev: *mut bindings::vfio_device) -> c_int {
         // SAFETY: The device is registered, and counts as open during the call.
         let access = unsafe { Access::new(Object::<D>::from_raw(vdev)) };
@@ -203,6 +210,11 @@ impl<D: Driver> Table<D> {
         })
     }
 
+    /// Ends the session, after the last file of a device was closed.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn close_device(vdev: *mut bindings::vfio_device) {
         // SAFETY: The device is registered.
         let object = unsafe { Object::<D>::from_raw(vdev) };
@@ -221,6 +233,11 @@ impl<D: Driver> Table<D> {
         drop(unsafe { parts.set_session(None) });
     }
 
+    /// Handles `read()` of a file.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn read(
         vdev: *mut bindings::vfio_device,
         buf: *mut c_char,
@@ -237,6 +254,11 @@ impl<D: Driver> Table<D> {
         })
     }
 
+    /// Handles `write()` of a file.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn write(
         vdev: *mut bindings::vfio_device,
         buf: *const c_char,
@@ -254,6 +276,11 @@ impl<D: Driver> Table<D> {
         })
     }
 
+    /// Handles an ioctl of a file that the core has passed on.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn ioctl(
         vdev: *mut bindings::vfio_device,
         cmd: c_uint,
@@ -263,6 +290,11 @@ impl<D: Driver> Table<D> {
         from_result(|| unsafe { opened::<D, _>(vdev, |device| ioctl::handle(device, cmd, arg)) })
     }
 
+    /// Answers VFIO_DEVICE_GET_REGION_INFO.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn region_info(
         _vdev: *mut bindings::vfio_device,
         info: *mut bindings::vfio_region_info,
@@ -273,6 +305,11 @@ impl<D: Driver> Table<D> {
         to_result_int(region::info(D::REGIONS, info, caps))
     }
 
+    /// Handles `mmap()` of a file.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn mmap(
         vdev: *mut bindings::vfio_device,
         vma: *mut bindings::vm_area_struct,
@@ -286,18 +323,33 @@ impl<D: Driver> Table<D> {
         })
     }
 
+    /// Asks user space to give a device back.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn request(vdev: *mut bindings::vfio_device, count: c_uint) {
         // SAFETY: The device is registered.
         let object = unsafe { Object::<D>::from_raw(vdev) };
         D::request(&Handle::new(object), count);
     }
 
+    /// Returns whether user space means this device, which a group asks: 1 or 0, or an errno.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn matches(vdev: *mut bindings::vfio_device, text: *mut c_char) -> c_int {
         // SAFETY: The device is registered, and the core passes a string.
         let (object, text) = unsafe { (Object::<D>::from_raw(vdev), CStr::from_char_ptr(text)) };
         from_result(|| Ok(c_int::from(object.data().matches(text)?)))
     }
 
+    /// Checks the token with which user space opens a device by its node.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn check_token(
         vdev: *mut bindings::vfio_device,
         token: *const bindings::uuid_t,
@@ -310,12 +362,22 @@ impl<D: Driver> Table<D> {
         })
     }
 
+    /// Takes pages back that user space unmaps.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn dma_unmap(vdev: *mut bindings::vfio_device, iova: u64, length: u64) {
         // SAFETY: The device is registered.
         let object = unsafe { Object::<D>::from_raw(vdev) };
         object.data().unmapped(pins::unmapped(object, iova, length));
     }
 
+    /// Brings a device to a state of migration. Returns a file, null, or an error pointer.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn set_state(
         vdev: *mut bindings::vfio_device,
         state: bindings::vfio_device_mig_state,
@@ -325,6 +387,11 @@ impl<D: Driver> Table<D> {
             .unwrap_or_else(Error::to_ptr)
     }
 
+    /// Returns the state of migration of a device.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn get_state(
         vdev: *mut bindings::vfio_device,
         state: *mut bindings::vfio_device_mig_state,
@@ -334,6 +401,11 @@ impl<D: Driver> Table<D> {
         0
     }
 
+    /// Returns how many bytes there would be to save.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn data_size(vdev: *mut bindings::vfio_device, size: *mut c_ulong) -> c_int {
         // SAFETY: Called for an open file, with a valid pointer.
         to_result_int(unsafe {
@@ -344,6 +416,11 @@ impl<D: Driver> Table<D> {
         })
     }
 
+    /// Starts the dirty log.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn log_start(
         vdev: *mut bindings::vfio_device,
         ranges: *mut bindings::rb_root_cached,
@@ -363,11 +440,21 @@ impl<D: Driver> Table<D> {
         })
     }
 
+    /// Stops the dirty log.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn log_stop(vdev: *mut bindings::vfio_device) -> c_int {
         // SAFETY: Called for an open file.
         to_result_int(unsafe { opened::<D, _>(vdev, dirty::stop::<D, D::DirtyLog>) })
     }
 
+    /// Reports what a device has written.
+    ///
+    /// # Safety
+    ///
+    /// As the header of this file says.
     unsafe extern "C" fn log_report(
         vdev: *mut bindings::vfio_device,
         iova: c_ulong,

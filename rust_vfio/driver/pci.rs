@@ -114,6 +114,8 @@ impl<T: PciDriver> PciRegistration<T> {
         })
     }
 
+    /// Binds a device: registers it for VFIO.
+    ///
     /// # Safety
     ///
     /// Called by the PCI core for a device that is being bound.
@@ -139,6 +141,8 @@ impl<T: PciDriver> PciRegistration<T> {
         })
     }
 
+    /// Unbinds a device: unregisters it, and waits until nobody uses it.
+    ///
     /// # Safety
     ///
     /// Called by the PCI core for a device that `probe` has bound.

@@ -61,7 +61,7 @@ impl<D: Driver> Registration<D> {
     ) -> Result<Self> {
         let irqs = Interrupts::new(D::IRQS.iter().map(Irq::shape));
         // SAFETY: The table is for devices of this driver.
-        let object = unsafe { Object::new(parent, &Table::<D>::OPS, irqs, data) }?;
+        let object = unsafe { Object::alloc(parent, &Table::<D>::OPS, irqs, data) }?;
         // SAFETY: The device is not registered.
         unsafe { Table::<D>::announce(object.raw()) };
         // SAFETY: The device is complete and not registered.

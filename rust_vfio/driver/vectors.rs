@@ -230,6 +230,10 @@ impl Kind {
 
 /// Says that [`unmask_now`] shall be called where it may sleep: the lock of one eventfd is held
 /// here, and unmasking may signal another.
+///
+/// # Safety
+///
+/// None; the type is that of a handler.
 unsafe extern "C" fn unmask_later(_kind: *mut c_void, _vector: *mut c_void) -> c_int {
     1
 }

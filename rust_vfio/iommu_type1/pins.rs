@@ -232,12 +232,12 @@ impl Type1State {
             };
             let mapping = place.mapping();
             let mut accounted = PageCount::ZERO;
-            for index in done..count {
-                let at = nth(iova, index);
+            while done < count {
+                let at = nth(iova, done);
                 if at > range.last() {
                     break;
                 }
-                done = index.saturating_add(1);
+                done = done.saturating_add(1);
                 let Some(of_page) = mapping.unpin(at, &mut self.spare_pin) else {
                     continue;
                 };

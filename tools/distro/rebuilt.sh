@@ -22,49 +22,52 @@ release=$("$stage" release)
 version=$("$stage" run dpkg-query -W -f='${Version}' "linux-headers-$release")
 key=$(sha256sum <"${BASH_SOURCE[0]}" | cut -c1-12)
 out=$cache/rebuilt-$version-$key
-# What names the release of both flavours' common files stays as it is.
-common=${release%-*}-common
 
 if [ ! -e "$out/.complete" ]; then
 	say "making packages of a newer kernel from Debian's of $version: fetching some 300 MB"
 	"$stage" add dpkg-dev
 	# shellcheck disable=SC2016 # variables of that shell
 	"$stage" run bash -ec '
-		out=$1 release=$2 version=$3 source=$4 common=$5
-		next=${release%+*}+rebuilt-${release##*-}
+		out=$1 release=$2 version=$3 source=$4
+		# Without the flavour, because some packages are for all of them.
+		old=${release%-*} new=${release%+*}+rebuilt
 		rm -rf "$out"
 		mkdir -p "$out"/{same,other,build,tmp}
 		cd "$out/tmp"
 		apt-get -qq update
 
-		# repack PACKAGE DIRECTORY [RELEASE]: with a later version, for another release.
+		# repack PACKAGE DIRECTORY [other]: with a later version, for the other release.
 		repack() {
 			rm -rf tree
 			[ -e "$1"_*.deb ] || apt-get -qq download "$1"
 			dpkg-deb --raw-extract "$1"_*.deb tree
 			sed -i "s/${version//./[.]}/$version+rebuilt1/g" tree/DEBIAN/control
 			if [ -n "${3:-}" ]; then
-				find tree -depth -name "*$release*" -execdir \
-					bash -c "mv \"\$0\" \"\${0//$release/$3}\"" {} \;
-				grep -rlIF "$release" tree | xargs --no-run-if-empty sed -i "s/${release//./[.]}/$3/g"
+				find tree -depth -name "*$old*" -execdir \
+					bash -c "mv \"\$0\" \"\${0//$old/$new}\"" {} \;
+				find tree -type l -lname "*$old*" -printf "%l\n%p\n" |
+					while read -r target && read -r link; do
+						ln -sfn "${target//$old/$new}" "$link"
+					done
+				grep -rlIF "$old" tree | xargs --no-run-if-empty sed -i "s/${old//./[.]}/$new/g"
 			fi
 			dpkg-deb -Znone --root-owner-group --build tree "$2" >/dev/null
 		}
 		for part in base binary modules image; do
 			repack "linux-$part-$release" ../same
-			repack "linux-$part-$release" ../other "$next"
+			repack "linux-$part-$release" ../other other
 		done
-		repack "linux-base-$release" ../build "$next"
-		repack "linux-headers-$release" ../build "$next"
-		repack "linux-headers-$common" ../build
+		for part in "base-$release" "headers-$release" "headers-$old-common" "kbuild-$old"; do
+			repack "linux-$part" ../build other
+		done
 		repack "$source" ../build
 		cd ..
 		rm -r tmp
 		for dir in same other; do
 			(cd "$dir" && dpkg-scanpackages . /dev/null >Packages 2>/dev/null)
 		done
-		echo "$next" >release
+		echo "$new-${release##*-}" >release
 		touch .complete
-	' bash "$out" "$release" "$version" "linux-source-$series" "$common"
+	' bash "$out" "$release" "$version" "linux-source-$series"
 fi
 echo "$out"

@@ -276,9 +276,12 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         unsafe { Arc::<Self>::borrow((*file).private_data) }
     }
 
+    /// Handles `read()`.
+    ///
     /// # Safety
     ///
-    /// Called for an open file, and so are the next three.
+    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// must be those of the file operation.
     unsafe extern "C" fn file_read(
         file: *mut bindings::file,
         buf: *mut c_char,
@@ -291,6 +294,12 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         from_result(|| Ok(isize::try_from(this.read(user)?)?))
     }
 
+    /// Handles `write()`.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// must be those of the file operation.
     unsafe extern "C" fn file_write(
         file: *mut bindings::file,
         buf: *const c_char,
@@ -303,6 +312,12 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         from_result(|| Ok(isize::try_from(this.write(user)?)?))
     }
 
+    /// Handles an ioctl.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// must be those of the file operation.
     unsafe extern "C" fn file_ioctl(
         file: *mut bindings::file,
         cmd: c_uint,
@@ -313,6 +328,12 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         from_result(|| this.ioctl(cmd, arg))
     }
 
+    /// Handles `poll()`.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// must be those of the file operation.
     unsafe extern "C" fn file_poll(
         file: *mut bindings::file,
         table: *mut bindings::poll_table,
@@ -328,9 +349,11 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         this.poll(file, table)
     }
 
+    /// Drops the reference of a file.
+    ///
     /// # Safety
     ///
-    /// Called once for each file.
+    /// Called once for each file from [`Stream::into_file`].
     unsafe extern "C" fn file_release(
         _inode: *mut bindings::inode,
         file: *mut bindings::file,
