@@ -171,8 +171,8 @@ iommu-matrix: vm-modules programs ## Test on each IOMMU that QEMU has, and witho
 	@tools/iommu-matrix.sh "$(vm_kernel)" "$(vm_out)/modules" "$(programs)" \
 		"$(vm_out)/iommu" "$(IMPL)" "$(IOMMU)" "$(TESTS)"
 
-shell: vm-modules ## An interactive VM with the modules loaded and devices bound
-	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(IMPL)"
+shell: vm-modules programs ## An interactive VM with the modules loaded and devices bound
+	@tools/vm/shell.sh "$(vm_kernel)" "$(vm_out)/modules" "$(programs)" "$(IMPL)"
 
 check: ## Check the types of all Rust code, in seconds
 	@tools/setup.sh

@@ -14,8 +14,8 @@
 //! # Where it runs
 //!
 //! This crate is no part of `vfio.ko`. Each driver's module contains it, and calls the functions
-//! that `vfio.ko` exports to drivers in C. So a driver runs on the kernel's own VFIO as well. In the
-//! kernel's tree this crate would be `rust/kernel/vfio.rs`.
+//! that `vfio.ko` exports to drivers in C. So a driver runs on the kernel's own VFIO as well. In
+//! the kernel's tree this crate would be `rust/kernel/vfio.rs`.
 //!
 //! # What a driver cannot get wrong
 //!
@@ -25,22 +25,23 @@
 //! - Interrupts: eventfds are taken, signalled and given back here.
 //! - Pinned pages: they belong to the open device, see [`pins`].
 //! - Migration: a device goes only along arcs for which it has a method, see [`migration`].
-//! - Unregistering: dropping the [`Registration`] waits until nobody uses the device.
+//! - Unregistering: dropping the [`Registration`] waits until nobody uses the device. As with all
+//!   registrations of the kernel crate, one that is leaked outlives the module, and must not.
 //!
 //! # Locks
 //!
 //! A device has these locks, besides those of its driver. The core calls with the lock of the
 //! device's set held, or with none.
 //!
-//! | Lock | Taken under | Held while |
+//! | Lock | Under | Held while |
 //! |---|---|---|
-//! | `gate`, a semaphore of readers and writers | | [`Handle::enter`] calls somebody; closing the device waits for it |
-//! | the state machine of migration, a mutex | | arcs are gone along |
-//! | the data of a migration, a mutex | the state machine, `gate` | [`migration::Source`] and [`migration::Sink`] move data |
+//! | the gate, a semaphore | | [`Handle::enter`] calls; closing waits for it |
+//! | the state machine, a mutex | | arcs are gone along, and during a reset |
+//! | data of a migration, a mutex | both | a source or sink moves data |
 //! | the dirty log, a mutex | | its methods run |
-//! | the settings of interrupts, a mutex | | a request changes them, and hardware is enabled or disabled |
-//! | the vectors of a kind, a spinlock | the settings, and anything else | an interrupt is raised, also by its own handler |
-//! | the pinned pages, a mutex | | pages are pinned; [`Access::with_pinned`] calls somebody |
+//! | settings of interrupts, a mutex | | a request changes them |
+//! | vectors of a kind, a spinlock | any | an interrupt is raised |
+//! | pinned pages, a mutex | any | they are pinned, lent or unpinned |
 //!
 //! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
 //! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h).

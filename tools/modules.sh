@@ -15,6 +15,8 @@ set -euo pipefail
 usage="usage: modules.sh <KDIR> <source directory> <output directory> [make arguments]"
 kdir=${1:?$usage} dir=${2:?$usage} out=${3:?$usage}
 shift 3
+# Kbuild looks for relative ones in the kernel's tree.
+dir=$(realpath -- "$dir") out=$(realpath -m -- "$out")
 
 no() { die "KDIR=$kdir $1"$'\n'"       $2"; }
 value() { sed -n "s/^CONFIG_$1=//p" "$kdir/.config" | tr -d '"'; }

@@ -76,6 +76,11 @@ impl<'a, D: Data> Access<'a, D> {
         self.object.parts().irqs.line(kind, vector)
     }
 
+    /// Wakes up who waits for data of a migration with `poll()`, because there are some again.
+    pub fn data_changed(&self) {
+        self.object.parts().data_changed.notify_all();
+    }
+
     /// Copies user memory from the I/O address `iova` on into `data`. For devices with an emulated
     /// IOMMU. Sleeps. Corresponds to `vfio_dma_rw()`.
     ///

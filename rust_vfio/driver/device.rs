@@ -25,7 +25,8 @@ use crate::driver::{
         Machine, //
     },
     pins::Unmapped,
-    region::Region, //
+    region::Region,
+    uapi, //
 };
 
 /// A device that user space can use through VFIO.
@@ -93,7 +94,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// What the driver notes with pages that it [pins](crate::pins).
     type Pin: Send + 'static;
 
-    /// Whether the device migrates, and how: [`migration::NoMigration`], or the most that it can do.
+    /// Whether the device migrates, and how: [`migration::NoMigration`], or the most that it can
+    /// do.
     type Migration: migration::Support<Self>;
 
     /// Whether the device can say which memory it has written: [`dirty::NoLog`] or [`dirty::Log`].
@@ -124,7 +126,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     }
 
     /// Resets the device, as VFIO_DEVICE_RESET asks for. Interrupts stay as they are, and the
-    /// device is running afterwards, whatever state of migration it was in.
+    /// device is running afterwards, whatever state of migration it was in. A device that migrates
+    /// must have this method.
     ///
     /// # Errors
     ///
@@ -152,9 +155,9 @@ pub trait Driver: Sized + Send + Sync + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Stops using pages that user space has unmapped. They are unpinned when `pins` is dropped.
-    fn unmapped(&self, pins: Unmapped<'_, Self>) {
-        drop(pins);
+    /// Stops using pages that user space unmaps. They are unpinned when this returns.
+    fn unmapped(&self, pages: &Unmapped<'_, Self>) {
+        let _ = pages;
     }
 
     /// Returns whether `text`, with which user space asks a group for a device, means this one.
@@ -192,7 +195,8 @@ impl<D: Driver> Data for D {
 pub enum Bus {
     /// None: whoever uses the device knows what its numbers mean.
     Other = 0,
-    /// `VFIO_PCI_*_REGION_INDEX` and `VFIO_PCI_*_IRQ_INDEX`.
+    /// `VFIO_PCI_*_REGION_INDEX` and `VFIO_PCI_*_IRQ_INDEX`. Those that the driver does not have
+    /// are there and empty.
     Pci = 1 << 1,
     /// A platform device.
     Platform = 1 << 2,
@@ -200,6 +204,24 @@ pub enum Bus {
     Ccw = 1 << 4,
     /// An adjunct processor of s390.
     Ap = 1 << 5,
+}
+
+impl Bus {
+    /// Returns the number of regions of a device that has the first `own` of them.
+    pub(crate) const fn regions(self, own: usize) -> usize {
+        match self {
+            Self::Pci if own < uapi::PCI_REGIONS => uapi::PCI_REGIONS,
+            _ => own,
+        }
+    }
+
+    /// Returns the number of kinds of interrupts of a device that has the first `own` of them.
+    pub(crate) const fn irqs(self, own: usize) -> usize {
+        match self {
+            Self::Pci if own < uapi::PCI_IRQS => uapi::PCI_IRQS,
+            _ => own,
+        }
+    }
 }
 
 /// What translates the addresses of a device.
@@ -214,8 +236,8 @@ pub trait Iommu: Sealed {
 pub enum Emulated {}
 
 /// An IOMMU does, so the device itself can be told addresses that user space chose. Its parent must
-/// be bound to a driver that leaves its DMA to user space, as [`pci::PciDriver`](crate::pci::PciDriver)
-/// does.
+/// be bound to a driver that leaves its DMA to user space, as
+/// [`pci::PciDriver`](crate::pci::PciDriver) does.
 pub enum Physical {}
 
 impl Sealed for Emulated {}

@@ -3,8 +3,8 @@
 //! Dirty logs: a device says which memory it has written.
 //!
 //! User space asks for this during a migration (`VFIO_DEVICE_FEATURE_DMA_LOGGING_*`). A driver with
-//! [`DirtyLog`] chooses [`Log`] for [`Driver::DirtyLog`](crate::Driver::DirtyLog). Starting twice, and asking a log that was
-//! not started, are refused here.
+//! [`DirtyLog`] chooses [`Log`] for [`Driver::DirtyLog`](crate::Driver::DirtyLog). Starting twice,
+//! and asking a log that was not started, are refused here.
 
 use kernel::prelude::*;
 
@@ -80,29 +80,56 @@ impl Ranges<'_> {
 }
 
 /// Where a device reports what it has written.
-pub struct Bitmap<'a>(&'a mut bindings::iova_bitmap);
+pub struct Bitmap<'a> {
+    raw: &'a mut bindings::iova_bitmap,
+    range: Range,
+}
 
 impl Bitmap<'_> {
     /// # Safety
     ///
-    /// `bitmap` must be valid, and nobody else may use it for the lifetime of the result.
-    pub(crate) unsafe fn from_raw(bitmap: *mut bindings::iova_bitmap) -> Self {
+    /// `bitmap` must be valid and have bits for `range`, and nobody else may use it for the
+    /// lifetime of the result.
+    pub(crate) unsafe fn from_raw(bitmap: *mut bindings::iova_bitmap, range: Range) -> Self {
         // SAFETY: By the safety requirements of this function.
-        Self(unsafe { &mut *bitmap })
+        let raw = unsafe { &mut *bitmap };
+        Self { raw, range }
     }
 
-    /// Marks the pages of these bytes, which are in the range that is asked for. Sleeps.
+    /// Marks all pages of the range that is asked for. Sleeps.
+    #[inline] // As below.
+    pub fn set_all(&mut self) {
+        let Range { first, last } = self.range;
+        // In two halves, because the size of the whole address space does not fit.
+        let middle = first + (last - first) / 2;
+        // CAST: Half of the range fits.
+        self.set(first, (middle - first) as usize + 1);
+        // CAST: As above.
+        self.set(middle, (last - middle) as usize + 1);
+    }
+
+    /// Marks the pages of these bytes, as far as they are in the range that is asked for. Sleeps:
+    /// the bitmap is memory of user space.
     #[inline] // So that only modules with a dirty log need the namespace of this symbol.
     pub fn set(&mut self, first: u64, len: usize) {
+        let Some(rest) = (len as u64).checked_sub(1) else {
+            return;
+        };
+        let last = first.saturating_add(rest).min(self.range.last);
+        let first = first.max(self.range.first);
+        let Some(rest) = last.checked_sub(first) else {
+            return;
+        };
         // Without the code of iommufd for this the core reports nothing.
         #[cfg(CONFIG_IOMMUFD_DRIVER)]
-        // SAFETY: The bitmap is valid. Bits that it does not have are not set.
+        // SAFETY: The bitmap has bits for the range, and these bytes are in it. It is not the whole
+        // address space, whose size would not fit.
         unsafe {
             // CAST: Addresses of the kernel's interface are native words.
-            bindings::iova_bitmap_set(self.0, first as usize, len);
+            bindings::iova_bitmap_set(self.raw, first as usize, rest.saturating_add(1) as usize);
         }
         #[cfg(not(CONFIG_IOMMUFD_DRIVER))]
-        let _ = (&self.0, first, len);
+        let _ = (&self.raw, first, rest);
     }
 }
 
@@ -185,25 +212,32 @@ pub(crate) fn stop<D: Data, L: LogSupport<D>>(device: &Opened<'_, D>) -> Result 
     Ok(())
 }
 
-/// Reports what was written in `len` bytes from `first` on.
+/// Returns the range of `len` bytes from `first` on.
 ///
 /// # Errors
 ///
-/// - `EINVAL` if the log was not started, or the bytes are no range.
+/// `EINVAL` if these are no range.
+pub(crate) fn range(first: u64, len: u64) -> Result<Range> {
+    let rest = len.checked_sub(1).ok_or(EINVAL)?;
+    let last = first.checked_add(rest).ok_or(EINVAL)?;
+    Ok(Range { first, last })
+}
+
+/// Reports what was written in the range of a bitmap.
+///
+/// # Errors
+///
+/// - `EINVAL` if the log was not started.
 /// - Any error of [`DirtyLog::report`].
 pub(crate) fn report<D: Data, L: LogSupport<D>>(
     device: &Opened<'_, D>,
-    first: u64,
-    len: u64,
     dirty: &mut Bitmap<'_>,
 ) -> Result {
     let is_logging = device.object().parts().is_logging.lock();
     if !*is_logging {
         return Err(EINVAL);
     }
-    let rest = len.checked_sub(1).ok_or(EINVAL)?;
-    let last = first.checked_add(rest).ok_or(EINVAL)?;
-    L::report(device, Range { first, last }, dirty)
+    L::report(device, dirty.range, dirty)
 }
 
 /// Stops the log, if it was started, because the device is being closed.

@@ -9,7 +9,10 @@ use crate::{
     driver::{
         access::Opened,
         device::Driver,
-        irq,
+        irq::{
+            self,
+            Irq, //
+        },
         migration,
         uapi::{
             self,
@@ -31,11 +34,8 @@ pub(crate) fn handle<D: Driver>(device: &Opened<'_, D>, cmd: u32, arg: usize) ->
     match cmd {
         uapi::DEVICE_GET_INFO => info::<D>(arg)?,
         uapi::DEVICE_GET_IRQ_INFO => irq_info::<D>(arg)?,
-        uapi::DEVICE_SET_IRQS => irq::set(D::IRQS, device, arg)?,
-        uapi::DEVICE_RESET if D::HAS_RESET => {
-            D::reset(device)?;
-            migration::reset(device);
-        }
+        uapi::DEVICE_SET_IRQS => irq::set(D::IRQS, D::BUS.irqs(D::IRQS.len()), device, arg)?,
+        uapi::DEVICE_RESET if D::HAS_RESET => migration::reset(device, || D::reset(device))?,
         uapi::DEVICE_RESET => return Err(ENOTTY),
         _ => return D::ioctl(device, cmd, arg),
     }
@@ -55,8 +55,8 @@ fn info<D: Driver>(arg: usize) -> Result {
         info.flags |= bindings::VFIO_DEVICE_FLAGS_RESET;
     }
     // CAST: A driver has few of both.
-    info.num_regions = D::REGIONS.len() as u32;
-    info.num_irqs = D::IRQS.len() as u32;
+    info.num_regions = D::BUS.regions(D::REGIONS.len()) as u32;
+    info.num_irqs = D::BUS.irqs(D::IRQS.len()) as u32;
     uapi::write(arg, &info)
 }
 
@@ -68,8 +68,12 @@ fn info<D: Driver>(arg: usize) -> Result {
 /// - `EINVAL` if user space says that it is too small, or there is no such kind of interrupts.
 fn irq_info<D: Driver>(arg: usize) -> Result {
     let mut info: IrqInfo = uapi::read(arg, |info: &IrqInfo| info.argsz)?;
-    let irq = D::IRQS.get(usize::try_from(info.index)?).ok_or(EINVAL)?;
-    info.flags = irq.flags();
-    info.count = irq.count();
+    let number = usize::try_from(info.index)?;
+    if number >= D::BUS.irqs(D::IRQS.len()) {
+        return Err(EINVAL);
+    }
+    let irq = D::IRQS.get(number);
+    info.flags = irq.map_or(0, Irq::flags);
+    info.count = irq.map_or(0, Irq::count);
     uapi::write(arg, &info)
 }

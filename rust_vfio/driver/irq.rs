@@ -6,7 +6,7 @@
 //! vector an eventfd, may mask and unmask it, and may raise it for a test: VFIO_DEVICE_SET_IRQS is
 //! answered here. The driver raises a vector with [`Line::signal`], from any context.
 //!
-//! The interrupts of hardware come from a [`Hardware`], which is enabled while a vector of its kind
+//! Interrupts of hardware ([`pci::msi`](crate::pci::msi)) are enabled while a vector of their kind
 //! has an eventfd.
 
 use kernel::{
@@ -49,13 +49,17 @@ pub struct Irq<D: Data> {
 }
 
 /// What raises the interrupts of a kind in hardware.
-pub trait Hardware<D: Data> {
+///
+/// Drivers choose one ([`pci::msi`](crate::pci::msi)) and do not implement this: what it returns
+/// must not be kept by anybody else, because it must be gone when the device is closed.
+pub(crate) trait Hardware<D: Data> {
     /// What exists while the interrupts are enabled. Dropping it disables them: when that returns,
     /// none is being handled any more.
     type Enabled: Send + 'static;
 
-    /// Enables the `count` interrupts of the kind with number `kind`. Called when the first vector of
-    /// the kind gets an eventfd; the result is dropped when the last one has none any more. Sleeps.
+    /// Enables the `count` interrupts of the kind with number `kind`. Called when the first vector
+    /// of the kind gets an eventfd; the result is dropped when the last one has none any more.
+    /// Sleeps.
     ///
     /// # Errors
     ///
@@ -85,7 +89,7 @@ impl<D: Data> Irq<D> {
     }
 
     /// Creates a kind with so many vectors, which `S` raises.
-    pub const fn raised_by<S: Hardware<D>>(count: u32) -> Self {
+    pub(crate) const fn raised_by<S: Hardware<D>>(count: u32) -> Self {
         let mut irq = Self::vectors(count);
         irq.source = Some(enable::<D, S>);
         irq
@@ -189,7 +193,8 @@ impl Chosen {
     }
 }
 
-/// Handles VFIO_DEVICE_SET_IRQS. Sleeps.
+/// Handles VFIO_DEVICE_SET_IRQS of a device that has so many kinds; those that `irqs` lacks have no
+/// vectors. Sleeps.
 ///
 /// # Errors
 ///
@@ -200,11 +205,16 @@ impl Chosen {
 /// - `EBADF`, `EINVAL` if there is no eventfd behind a file descriptor.
 /// - `ENOMEM` if there is no memory.
 /// - Any error of [`Hardware::enable`].
-pub(crate) fn set<D: Data>(irqs: &[Irq<D>], device: &Opened<'_, D>, arg: usize) -> Result {
+pub(crate) fn set<D: Data>(
+    irqs: &[Irq<D>],
+    kinds: usize,
+    device: &Opened<'_, D>,
+    arg: usize,
+) -> Result {
     let header: IrqSet = uapi::read(arg, |header: &IrqSet| header.argsz)?;
     let number = usize::try_from(header.index)?;
     let irq = irqs.get(number);
-    let size = check(&header, irq.map_or(0, Irq::count), irqs.len())?;
+    let size = check(&header, irq.map_or(0, Irq::count), kinds)?;
     let irq = irq.ok_or(EINVAL)?;
     let payload = Payload::read(header.flags, arg.wrapping_add(size_of::<IrqSet>()), size)?;
     let chosen = Chosen {

@@ -2,8 +2,9 @@
 
 //! Migration: a device's state leaves through a file, and comes back through another.
 //!
-//! What a device can do is a type, [`Driver::Migration`](crate::Driver::Migration). Each choice asks the driver for the arcs
-//! of the state machine that user space may then go along, as methods of a trait:
+//! What a device can do is a type, [`Driver::Migration`](crate::Driver::Migration). Each choice
+//! asks the driver for the arcs of the state machine that user space may then go along, as methods
+//! of a trait:
 //!
 //! | The type | Needs | The device can |
 //! |---|---|---|
@@ -46,7 +47,8 @@
 //! #     fn read(&mut self, _: &Opened<'_, Device>, _: &mut [u8]) -> Result<usize> { Ok(0) }
 //! # }
 //! # impl Sink<Device> for Resuming {
-//! #     fn write(&mut self, _: &Opened<'_, Device>, data: &[u8]) -> Result<usize> { Ok(data.len()) }
+//! #     fn write(&mut self, _: &Opened<'_, Device>, data: &[u8]) -> Result<usize> { Ok(data.len())
+//! }
 //! # }
 //! # #[vtable]
 //! # impl Driver for Device {
@@ -110,8 +112,8 @@
 //!
 //! # Locks
 //!
-//! All arcs of a device, and [`StopCopy::size`], are called one at a time. Data are read and written
-//! beside them, one call at a time for each file.
+//! All arcs of a device, and [`StopCopy::size`], are called one at a time. Data are read and
+//! written beside them, one call at a time for each file.
 
 mod arcs;
 mod machine;
@@ -135,6 +137,7 @@ pub(crate) use machine::{
     close,
     reset,
     set_state,
+    size,
     state,
     Machine, //
 };

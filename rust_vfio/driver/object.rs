@@ -16,9 +16,13 @@ use kernel::{
     device,
     error::from_err_ptr,
     new_mutex,
+    new_poll_condvar,
     prelude::*,
     static_lock_class,
-    sync::Mutex,
+    sync::{
+        poll::PollCondVar,
+        Mutex, //
+    },
     types::Opaque, //
 };
 
@@ -63,6 +67,9 @@ pub(crate) struct Parts<D: Data> {
     pub(crate) pins: Mutex<Pins<D::Pin>>,
     #[pin]
     pub(crate) migration: Mutex<D::Machine>,
+    /// Woken up when data of a migration come or end.
+    #[pin]
+    pub(crate) data_changed: PollCondVar,
     /// Whether the device logs what it writes.
     #[pin]
     pub(crate) is_logging: Mutex<bool>,
@@ -87,8 +94,8 @@ unsafe impl<D: Data> Send for Ref<D> {}
 unsafe impl<D: Data> Sync for Ref<D> {}
 
 impl<D: Data> Object<D> {
-    /// Allocates a device whose parent is `parent`, with these interrupts, and the driver's data from
-    /// `data`.
+    /// Allocates a device whose parent is `parent`, with these interrupts, and the driver's data
+    /// from `data`.
     ///
     /// # Errors
     ///
@@ -215,6 +222,7 @@ impl<D: Data> Parts<D> {
             irqs <- irqs,
             pins <- new_mutex!(Pins::new(), "vfio::pins"),
             migration <- new_mutex!(D::Machine::default(), "vfio::migration"),
+            data_changed <- new_poll_condvar!("vfio::data_changed"),
             is_logging <- new_mutex!(false, "vfio::dirty_log"),
         }? Error)
     }

@@ -6,12 +6,11 @@
 //! guarantees (`struct vfio_device_ops`, docs/contract.md 2.3):
 //!
 //! * No function is called before registration or after unregistration has returned, but `release`.
-//! * `open_device`, `close_device` and what concerns iommufd run under the lock of the device's set,
-//!   one at a time. `open_device` begins a session and `close_device` ends it, when no file of the
-//!   device is left.
-//! * `read`, `write`, `ioctl`, `mmap` and the functions of migration and logging are called for a
-//!   file of the device, so between these two.
-//! * `dma_unmap` may be called from before `open_device` until after `close_device`.
+//! * `open_device`, `close_device` and what concerns iommufd run under the lock of the device's
+//! set, one at a time. `open_device` begins a session and `close_device` ends it, when no file of
+//! the device is left. * `read`, `write`, `ioctl`, `mmap` and the functions of migration and
+//! logging are called for a file of the device, so between these two. * `dma_unmap` may be called
+//! from before `open_device` until after `close_device`.
 
 use core::marker::PhantomData;
 
@@ -199,7 +198,9 @@ impl<D: Driver> Table<D> {
         let access = unsafe { Access::new(Object::<D>::from_raw(vdev)) };
         let parts = access.object().parts();
         from_result(|| {
-            let session = KBox::pin_init(D::open(&access), GFP_KERNEL_ACCOUNT)?;
+            let session = KBox::pin_init(D::open(&access), GFP_KERNEL_ACCOUNT)
+                // It may have pinned pages before it failed.
+                .inspect_err(|_| pins::close(access.object()))?;
             let mut gate = parts.gate.write();
             // SAFETY: The device has no file yet, and the gate is closed.
             let before = unsafe { parts.set_session(Some(session)) };
@@ -302,7 +303,12 @@ impl<D: Driver> Table<D> {
     ) -> c_int {
         // SAFETY: The core passes pointers that are valid and not used by others.
         let (info, caps) = unsafe { (&mut *info, &mut *caps) };
-        to_result_int(region::info(D::REGIONS, info, caps))
+        to_result_int(region::info(
+            D::REGIONS,
+            D::BUS.regions(D::REGIONS.len()),
+            info,
+            caps,
+        ))
     }
 
     /// Handles `mmap()` of a file.
@@ -370,7 +376,7 @@ impl<D: Driver> Table<D> {
     unsafe extern "C" fn dma_unmap(vdev: *mut bindings::vfio_device, iova: u64, length: u64) {
         // SAFETY: The device is registered.
         let object = unsafe { Object::<D>::from_raw(vdev) };
-        object.data().unmapped(pins::unmapped(object, iova, length));
+        pins::unmapped(object, iova, length, |pages| object.data().unmapped(pages));
     }
 
     /// Brings a device to a state of migration. Returns a file, null, or an error pointer.
@@ -410,7 +416,7 @@ impl<D: Driver> Table<D> {
         // SAFETY: Called for an open file, with a valid pointer.
         to_result_int(unsafe {
             opened::<D, _>(vdev, |device| {
-                *size = usize::try_from(D::Migration::size(device))?;
+                *size = usize::try_from(migration::size(device))?;
                 Ok(())
             })
         })
@@ -461,15 +467,11 @@ impl<D: Driver> Table<D> {
         length: c_ulong,
         bitmap: *mut bindings::iova_bitmap,
     ) -> c_int {
-        // SAFETY: Called for an open file, with a bitmap that nobody else uses.
+        // SAFETY: Called for an open file, with a bitmap for this range that nobody else uses.
         to_result_int(unsafe {
             opened::<D, _>(vdev, |device| {
-                dirty::report::<D, D::DirtyLog>(
-                    device,
-                    iova as u64,
-                    length as u64,
-                    &mut dirty::Bitmap::from_raw(bitmap),
-                )
+                let range = dirty::range(iova as u64, length as u64)?;
+                dirty::report::<D, D::DirtyLog>(device, &mut dirty::Bitmap::from_raw(bitmap, range))
             })
         })
     }

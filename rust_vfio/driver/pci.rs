@@ -2,10 +2,10 @@
 
 //! PCI drivers for VFIO.
 //!
-//! A driver that gives PCI devices to user space implements [`PciDriver`] for a type, and its module
-//! keeps a [`PciRegistration`]. The administrator names the driver in the `driver_override` of a
-//! device; it is never chosen by itself. The DMA of the devices is left to user space, as their IOMMU
-//! groups demand.
+//! A driver that gives PCI devices to user space implements [`PciDriver`] for a type, and its
+//! module keeps a [`PciRegistration`]. The administrator names the driver in the `driver_override`
+//! of a device; it is never chosen by itself. The DMA of the devices is left to user space, as
+//! their IOMMU groups demand.
 //!
 //! The kernel crate's `pci::Driver` cannot say that (`driver_managed_dma`), so there is another
 //! trait here. The devices, BARs and vectors are the kernel crate's.
@@ -173,16 +173,21 @@ impl<'a, D: device::Driver<Iommu = Physical>> Access<'a, D> {
     }
 }
 
-/// The message-signalled interrupts of a PCI device (MSI or MSI-X) as a
-/// [`Hardware`](irq::Hardware): each one is passed on to user space.
-pub enum Msi {}
+/// Creates a kind of interrupts that are the message-signalled ones of the PCI device, MSI or
+/// MSI-X. A device has one such kind.
+pub const fn msi<D: device::Driver<Iommu = Physical>>(count: u32) -> irq::Irq<D> {
+    irq::Irq::raised_by::<Msi>(count)
+}
+
+/// The message-signalled interrupts of a PCI device: each one is passed on to user space.
+pub(crate) enum Msi {}
 
 /// The interrupts of a PCI device, which are enabled.
 ///
 /// # Invariants
 ///
 /// The device has so many vectors, and the first `handlers.len()` of them have a handler.
-pub struct EnabledMsi<D: device::Driver> {
+pub(crate) struct EnabledMsi<D: device::Driver> {
     device: Handle<D>,
     handlers: KVec<KBox<MsiHandler<D>>>,
 }
@@ -198,16 +203,21 @@ struct MsiHandler<D: device::Driver> {
 impl<D: device::Driver<Iommu = Physical>> irq::Hardware<D> for Msi {
     type Enabled = EnabledMsi<D>;
 
-    /// Enables as many vectors as the kind has, and lets the device access memory by itself.
+    /// Enables as many vectors as the kind has.
     ///
     /// # Errors
     ///
+    /// - `EBUSY` if the interrupts of another kind are enabled.
     /// - `ENOSPC` if the device has not so many vectors.
     /// - Any error of enabling them.
     fn enable(device: &Opened<'_, D>, kind: usize, count: u32) -> Result<EnabledMsi<D>> {
         let pci = device.pci()?;
         let types = bindings::PCI_IRQ_MSI | bindings::PCI_IRQ_MSIX;
         let raw = raw(pci);
+        // SAFETY: The device is valid, and only its driver changes these bits.
+        if unsafe { (*raw).msi_enabled() != 0 || (*raw).msix_enabled() != 0 } {
+            return Err(EBUSY);
+        }
         // SAFETY: The device is bound, and stays so as long as it is open.
         to_result(unsafe { bindings::pci_alloc_irq_vectors(raw, count, count, types) })?;
         // INVARIANT: The vectors were allocated, and none has a handler.
@@ -272,6 +282,8 @@ impl<D: device::Driver> Drop for EnabledMsi<D> {
                 dev
             );
             bindings::pci_free_irq_vectors(raw);
+            // That has enabled the interrupt of the pin, which nobody handles.
+            bindings::pci_intx(raw, 0);
         }
     }
 }

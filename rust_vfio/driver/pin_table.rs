@@ -28,44 +28,26 @@ pub enum Intent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinKey(u64);
 
-/// Pages that are pinned. Dropping this unpins them, so that exists only where the device is open.
+/// Pages that are pinned. Dropping this unpins them, so it exists only where the device is open.
 ///
 /// # Invariants
 ///
 /// The pages are pinned for the device, which is valid.
-pub struct Pinned<N> {
+pub(crate) struct PinnedPages {
     device: NonNull<bindings::vfio_device>,
-    key: PinKey,
     iova: u64,
     intent: Intent,
     pages: KVec<NonNull<bindings::page>>,
-    /// What the driver has noted.
-    pub note: N,
 }
 
 // SAFETY: The pages are used through their own mappings, on any thread, and the device is made for
 // several threads.
-unsafe impl<N: Send> Send for Pinned<N> {}
+unsafe impl Send for PinnedPages {}
 
-impl<N> Pinned<N> {
-    /// Returns their key.
-    pub fn key(&self) -> PinKey {
-        self.key
-    }
-
-    /// Returns the I/O address of the first byte, a multiple of the page size.
-    pub fn iova(&self) -> u64 {
-        self.iova
-    }
-
+impl PinnedPages {
     /// Returns their size in bytes.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.pages.len() * PAGE_SIZE
-    }
-
-    /// Returns whether there are none, which is never so.
-    pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
     }
 
     /// Calls `f` for each page that has some of `len` bytes from `offset` on: with the page, the
@@ -88,6 +70,51 @@ impl<N> Pinned<N> {
         }
         Ok(())
     }
+}
+
+impl Drop for PinnedPages {
+    fn drop(&mut self) {
+        // CAST: As many as `Pins::pin` passed.
+        let count = self.pages.len() as i32;
+        // SAFETY: By the type invariants. The device is open for the core: a value exists only in
+        // the table of an open device, or while the core waits for `dma_unmap`.
+        unsafe { bindings::vfio_unpin_pages(self.device.as_ptr(), self.iova, count) };
+    }
+}
+
+/// An entry of the table.
+pub(crate) struct Entry<N> {
+    key: PinKey,
+    pages: PinnedPages,
+    note: N,
+}
+
+/// Pages that are pinned, and what the driver has noted with them, for the time of a call.
+pub struct Pinned<'a, N> {
+    entry: &'a mut Entry<N>,
+}
+
+impl<N> Pinned<'_, N> {
+    /// Returns their key.
+    pub fn key(&self) -> PinKey {
+        self.entry.key
+    }
+
+    /// Returns the I/O address of the first byte, a multiple of the page size.
+    pub fn iova(&self) -> u64 {
+        self.entry.pages.iova
+    }
+
+    /// Returns their size in bytes, which is more than zero.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.entry.pages.len()
+    }
+
+    /// Returns what the driver has noted.
+    pub fn note(&mut self) -> &mut N {
+        &mut self.entry.note
+    }
 
     /// Copies the bytes from `offset` on to `data`. User space may write to them at the same time.
     ///
@@ -95,7 +122,8 @@ impl<N> Pinned<N> {
     ///
     /// `EINVAL` if there are not so many.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
-        self.for_each(offset, data.len(), |page, within, part| {
+        let pages = &self.entry.pages;
+        pages.for_each(offset, data.len(), |page, within, part| {
             let data = data.get_mut(part).ok_or(EINVAL)?;
             // SAFETY: The slice is valid for writing. The memory is shared with user space, so the
             // bytes may be from different times.
@@ -110,50 +138,77 @@ impl<N> Pinned<N> {
     /// - `EINVAL` if there are not so many.
     /// - `EPERM` if they were pinned for reading.
     pub fn write(&mut self, offset: usize, data: &[u8]) -> Result {
-        if self.intent == Intent::Read {
+        let pages = &self.entry.pages;
+        if pages.intent == Intent::Read {
             return Err(EPERM);
         }
-        self.for_each(offset, data.len(), |page, within, part| {
+        pages.for_each(offset, data.len(), |page, within, part| {
             let data = data.get(part).ok_or(EINVAL)?;
             // SAFETY: The slice is valid for reading. The memory is shared with user space.
             unsafe { page.write_raw(data.as_ptr(), within, data.len()) }
         })
     }
+}
 
+impl<N> Entry<N> {
     /// Returns whether any byte is in both ranges. `last` is the last address of the other one.
-    pub(crate) fn overlaps(&self, first: u64, last: u64) -> bool {
-        let own_last = self.iova.saturating_add(self.len() as u64 - 1);
-        self.iova <= last && first <= own_last
+    fn overlaps(&self, first: u64, last: u64) -> bool {
+        let iova = self.pages.iova;
+        iova <= last && first <= iova.saturating_add(self.pages.len() as u64 - 1)
+    }
+
+    /// Unpins the pages, and returns what the driver has noted.
+    fn unpin(self) -> N {
+        self.note
     }
 }
 
-impl<N> Drop for Pinned<N> {
-    fn drop(&mut self) {
-        // CAST: As many as `Pins::pin` passed.
-        let count = self.pages.len() as i32;
-        // SAFETY: By the type invariants. The device is open for the core: a value exists only in
-        // the table of an open device, or while the core waits for `dma_unmap`.
-        unsafe { bindings::vfio_unpin_pages(self.device.as_ptr(), self.iova, count) };
-    }
-}
+/// The most pages that are pinned at once, as in containers.
+const MOST_PAGES: usize = PAGE_SIZE / size_of::<usize>();
 
 /// All pages that a device has pinned.
+///
+/// An entry is unpinned under the lock of the table. So who does not find pages there knows that
+/// they are not pinned any more.
 pub(crate) struct Pins<N> {
-    pub(crate) list: KVec<Pinned<N>>,
+    list: KVVec<Entry<N>>,
     next: u64,
 }
 
 impl<N> Pins<N> {
     pub(crate) const fn new() -> Self {
         Self {
-            list: KVec::new(),
+            list: KVVec::new(),
             next: 0,
         }
     }
 
-    /// Returns the place of pages in the list.
-    pub(crate) fn position(&self, key: PinKey) -> Option<usize> {
-        self.list.iter().position(|pinned| pinned.key == key)
+    /// Returns pages that are in the table.
+    pub(crate) fn get(&mut self, key: PinKey) -> Option<Pinned<'_, N>> {
+        let entry = self.list.iter_mut().find(|entry| entry.key == key)?;
+        Some(Pinned { entry })
+    }
+
+    /// Unpins pages, and returns what the driver has noted, for which the lock should not be held.
+    pub(crate) fn unpin(&mut self, key: PinKey) -> Option<N> {
+        let at = self.list.iter().position(|entry| entry.key == key)?;
+        self.list.remove(at).ok().map(Entry::unpin)
+    }
+
+    /// Does the same for the first pages that have some of the bytes from `first` to `last`.
+    pub(crate) fn unpin_any(&mut self, first: u64, last: u64) -> Option<N> {
+        let overlaps = |entry: &Entry<N>| entry.overlaps(first, last);
+        let at = self.list.iter().position(overlaps)?;
+        self.list.remove(at).ok().map(Entry::unpin)
+    }
+
+    /// Calls `f` for all pages that have some of the bytes from `first` to `last`.
+    pub(crate) fn for_each(&mut self, first: u64, last: u64, mut f: impl FnMut(Pinned<'_, N>)) {
+        for entry in self.list.iter_mut() {
+            if entry.overlaps(first, last) {
+                f(Pinned { entry });
+            }
+        }
     }
 
     /// Pins pages, and adds them to the list. Sleeps.
@@ -178,12 +233,15 @@ impl<N> Pins<N> {
             Intent::Read => bindings::IOMMU_READ,
             Intent::ReadWrite => bindings::IOMMU_READ | bindings::IOMMU_WRITE,
         };
+        if count > MOST_PAGES {
+            return Err(E2BIG);
+        }
         let mut raw = KVec::from_elem(core::ptr::null_mut(), count, GFP_KERNEL)?;
         let mut pages = KVec::with_capacity(count, GFP_KERNEL)?;
         self.list.reserve(1, GFP_KERNEL)?;
         let count = i32::try_from(count).map_err(|_| E2BIG)?;
-        // SAFETY: By the safety requirements the device is open for the core. The array has room for
-        // `count` pointers.
+        // SAFETY: By the safety requirements the device is open for the core. The array has room
+        // for `count` pointers.
         let done = unsafe {
             bindings::vfio_pin_pages(device.as_ptr(), iova, count, prot as i32, raw.as_mut_ptr())
         };
@@ -199,17 +257,19 @@ impl<N> Pins<N> {
         }
         let key = PinKey(self.next);
         self.next = self.next.wrapping_add(1);
-        // INVARIANT: The pages were pinned above.
-        let pinned = Pinned {
-            device,
+        let entry = Entry {
             key,
-            iova,
-            intent,
-            pages,
+            // INVARIANT: The pages were pinned above.
+            pages: PinnedPages {
+                device,
+                iova,
+                intent,
+                pages,
+            },
             note,
         };
         // There is room for one more.
-        self.list.push_within_capacity(pinned).map_err(|_| ENOMEM)?;
+        self.list.push_within_capacity(entry).map_err(|_| ENOMEM)?;
         Ok(key)
     }
 }

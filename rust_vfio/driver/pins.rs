@@ -3,25 +3,25 @@
 //! Pages of user memory that the driver of an emulated device uses.
 //!
 //! A driver pins pages by their I/O address ([`Access::pin`]) and notes with them what it needs to
-//! find out who uses them ([`Driver::Pin`](crate::Driver::Pin)). They belong to the open device, and
-//! the driver has a key ([`PinKey`]). So pages cannot stay pinned after the device was closed.
+//! find out who uses them ([`Driver::Pin`](crate::Driver::Pin)). They belong to the open device,
+//! and the driver has a key ([`PinKey`]). So pages cannot stay pinned after the device was closed.
 //!
-//! When user space unmaps memory, [`Driver::unmapped`](crate::Driver::unmapped) gets the very pages
-//! that must be given back, and they are unpinned when it returns. They cannot be kept:
+//! When user space unmaps memory, [`Driver::unmapped`](crate::Driver::unmapped) sees the very pages
+//! that are affected, and they are unpinned when it returns. They cannot be kept:
 //!
 //! ```compile_fail,E0521
 //! # use kernel::{new_mutex, prelude::*, sync::Mutex};
-//! # use vfio::{pins::{Unmapped, UnmappedPages}, *};
+//! # use vfio::{pins::{Pinned, Unmapped}, *};
 //! #[pin_data]
 //! struct Device {
 //!     #[pin]
-//!     kept: Mutex<Option<UnmappedPages<'static, Device>>>,
+//!     kept: Mutex<Option<Pinned<'static, ()>>>,
 //! }
 //!
 //! #[vtable]
 //! impl Driver for Device {
-//!     fn unmapped(&self, mut pins: Unmapped<'_, Self>) {
-//!         *self.kept.lock() = pins.next();
+//!     fn unmapped(&self, pages: &Unmapped<'_, Self>) {
+//!         pages.for_each(|pages| *self.kept.lock() = Some(pages));
 //!     }
 //! #   type Migration = migration::NoMigration;
 //! #   const NAME: &'static CStr = c"device";
@@ -33,8 +33,6 @@
 //! #   fn open(_: &Access<'_, Self>) -> impl PinInit<(), Error> { Ok::<(), Error>(()) }
 //! }
 //! ```
-
-use core::marker::PhantomData;
 
 use kernel::{
     page::PAGE_SIZE,
@@ -87,7 +85,8 @@ impl<D: Data> Access<'_, D> {
         }
     }
 
-    /// Calls `f` with pages that were pinned, unless user space has unmapped them.
+    /// Calls `f` with pages that were pinned, unless user space has unmapped them. The lock of the
+    /// table is held meanwhile, so `f` must neither pin nor unpin nor call this.
     ///
     /// # Errors
     ///
@@ -95,11 +94,10 @@ impl<D: Data> Access<'_, D> {
     pub fn with_pinned<T>(
         &self,
         key: PinKey,
-        f: impl FnOnce(&mut Pinned<D::Pin>) -> T,
+        f: impl FnOnce(Pinned<'_, D::Pin>) -> T,
     ) -> Result<T> {
         let mut pins = self.object().parts().pins.lock();
-        let at = pins.position(key).ok_or(ENOENT)?;
-        Ok(f(pins.list.get_mut(at).ok_or(ENOENT)?))
+        Ok(f(pins.get(key).ok_or(ENOENT)?))
     }
 
     /// Unpins pages. Sleeps. Corresponds to `vfio_unpin_pages()`.
@@ -109,78 +107,63 @@ impl<D: Data> Access<'_, D> {
     /// `ENOENT` if they are not pinned any more.
     #[doc(alias = "vfio_unpin_pages")]
     pub fn unpin(&self, key: PinKey) -> Result {
-        let mut pins = self.object().parts().pins.lock();
-        let at = pins.position(key).ok_or(ENOENT)?;
-        let pinned = pins.list.remove(at).map_err(|_| ENOENT)?;
-        drop(pins);
-        drop(pinned);
-        Ok(())
+        let note = self.object().parts().pins.lock().unpin(key);
+        // The lock is not held here any more.
+        note.map(drop).ok_or(ENOENT)
     }
 }
 
-/// The pages that user space has unmapped. It is an iterator, and what it returns is unpinned when
-/// it is dropped; so is what is left when this is dropped.
+/// What user space unmaps. The pages that it affects are unpinned afterwards, whatever a driver
+/// does with this.
 pub struct Unmapped<'a, D: Data> {
     object: &'a Object<D>,
     first: u64,
     last: u64,
 }
 
-/// One item of [`Unmapped`], which cannot be kept.
-pub struct UnmappedPages<'a, D: Data> {
-    pinned: Pinned<D::Pin>,
-    _core_waits: PhantomData<&'a ()>,
-}
-
-impl<D: Data> core::ops::Deref for UnmappedPages<'_, D> {
-    type Target = Pinned<D::Pin>;
-
-    fn deref(&self) -> &Pinned<D::Pin> {
-        &self.pinned
-    }
-}
-
 impl<D: Data> Unmapped<'_, D> {
-    fn take_one(&self) -> Option<Pinned<D::Pin>> {
+    /// Returns the first and the last I/O address.
+    pub fn range(&self) -> (u64, u64) {
+        (self.first, self.last)
+    }
+
+    /// Calls `f` for all pages that are affected. The lock of the table is held meanwhile, so `f`
+    /// must neither pin nor unpin.
+    pub fn for_each(&self, f: impl FnMut(Pinned<'_, D::Pin>)) {
         let mut pins = self.object.parts().pins.lock();
-        let at = pins
-            .list
-            .iter()
-            .position(|pinned| pinned.overlaps(self.first, self.last))?;
-        pins.list.remove(at).ok()
+        pins.for_each(self.first, self.last, f);
     }
 }
 
-impl<'a, D: Data> Iterator for Unmapped<'a, D> {
-    type Item = UnmappedPages<'a, D>;
-
-    fn next(&mut self) -> Option<UnmappedPages<'a, D>> {
-        Some(UnmappedPages {
-            pinned: self.take_one()?,
-            _core_waits: PhantomData,
-        })
-    }
-}
-
-impl<D: Data> Drop for Unmapped<'_, D> {
-    fn drop(&mut self) {
-        while let Some(pinned) = self.take_one() {
-            drop(pinned);
-        }
-    }
-}
-
-/// Returns what is pinned in `len` bytes from `iova` on, which user space unmaps.
-pub(crate) fn unmapped<D: Data>(object: &Object<D>, iova: u64, len: u64) -> Unmapped<'_, D> {
-    Unmapped {
+/// Unpins what is pinned in `len` bytes from `iova` on, which user space unmaps, after `tell` was
+/// called for it.
+pub(crate) fn unmapped<D: Data>(
+    object: &Object<D>,
+    iova: u64,
+    len: u64,
+    tell: impl FnOnce(&Unmapped<'_, D>),
+) {
+    let last = iova.saturating_add(len.saturating_sub(1));
+    tell(&Unmapped {
         object,
         first: iova,
-        last: iova.saturating_add(len.saturating_sub(1)),
-    }
+        last,
+    });
+    unpin_all(object, iova, last);
 }
 
-/// Unpins what is left when the device is closed.
+/// Unpins what is left when the device is closed, or could not be opened.
 pub(crate) fn close<D: Data>(object: &Object<D>) {
-    let list = core::mem::take(&mut object.parts().pins.lock().list);
-    drop(list);
+    unpin_all(object, 0, u64::MAX);
+}
+
+/// Unpins all pages that have some of the bytes from `first` to `last`.
+fn unpin_all<D: Data>(object: &Object<D>, first: u64, last: u64) {
+    loop {
+        // Bound here, so that the lock is not held when the note is dropped.
+        let note = object.parts().pins.lock().unpin_any(first, last);
+        if note.is_none() {
+            return;
+        }
+    }
 }

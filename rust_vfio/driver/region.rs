@@ -3,8 +3,8 @@
 //! Regions: the parts of a device that user space reads, writes and maps.
 //!
 //! A region is data: its size, what handles accesses, whether it can be mapped, and capabilities. A
-//! [`Region`] with a size cannot be made without a handler. Region `n` begins at offset `n << 40` of
-//! the device's file, as with vfio-pci.
+//! [`Region`] with a size cannot be made without a handler. Region `n` begins at offset `n << 40`
+//! of the device's file, as with vfio-pci.
 //!
 //! ```compile_fail,E0277
 //! # use kernel::prelude::*;
@@ -128,7 +128,8 @@ pub trait Registers<D: Data> {
     /// User space gets the error, unless bytes before these were read.
     fn read(device: &Opened<'_, D>, offset: u64, width: Width) -> Result<u64>;
 
-    /// Stores the bytes of `value` from `offset` on. `width` says how many, and the others are zero.
+    /// Stores the bytes of `value` from `offset` on. `width` says how many, and the others are
+    /// zero.
     ///
     /// # Errors
     ///
@@ -177,6 +178,7 @@ impl<D: Data> Region<D> {
 
     /// Creates a region of `size` bytes of RAM, which user space can map.
     pub const fn memory<M: Memory<D>>(size: u64) -> Self {
+        assert!(size % PAGE_SIZE as u64 == 0);
         let mut region = Self::new(size, Handler::Memory(M::pages));
         region.mappable = true;
         region
@@ -191,11 +193,13 @@ impl<D: Data> Region<D> {
     /// User space cannot map it.
     pub const fn not_mappable(mut self) -> Self {
         self.mappable = false;
+        self.areas = &[];
         self
     }
 
     /// User space can map only these parts of it (`VFIO_REGION_INFO_CAP_SPARSE_MMAP`).
     pub const fn mappable_in(mut self, areas: &'static [Area]) -> Self {
+        assert!(self.mappable);
         let mut at = 0;
         while at < areas.len() {
             let Area { offset, size } = areas[at];
@@ -400,6 +404,7 @@ pub(crate) fn mmap<D: Data>(
 }
 
 /// Fills the answer to VFIO_DEVICE_GET_REGION_INFO, whose index is set, and appends capabilities.
+/// Of `count` regions those that `regions` lacks are empty.
 ///
 /// # Errors
 ///
@@ -407,10 +412,17 @@ pub(crate) fn mmap<D: Data>(
 /// - `ENOMEM` if there is no memory.
 pub(crate) fn info<D: Data>(
     regions: &[Region<D>],
+    count: usize,
     info: &mut bindings::vfio_region_info,
     caps: &mut bindings::vfio_info_cap,
 ) -> Result {
-    let region = regions.get(usize::try_from(info.index)?).ok_or(EINVAL)?;
+    let number = usize::try_from(info.index)?;
+    let absent = Region::absent();
+    let region = match regions.get(number) {
+        Some(region) => region,
+        None if number < count => &absent,
+        None => return Err(EINVAL),
+    };
     info.offset = u64::from(info.index) << OFFSET_BITS;
     info.size = region.size;
     info.flags = region.flags();

@@ -20,6 +20,7 @@ use crate::{
             Iommu, //
         },
         irq::Irq,
+        migration::Support,
         object::{
             Object,
             Ref, //
@@ -59,6 +60,12 @@ impl<D: Driver> Registration<D> {
         parent: &device::Device<Bound>,
         data: impl PinInit<D, Error>,
     ) -> Result<Self> {
+        const {
+            assert!(
+                D::HAS_RESET || <D::Migration as Support<D>>::FLAGS == 0,
+                "a device that migrates needs `reset`, the only way out of the state ERROR"
+            );
+        }
         let irqs = Interrupts::new(D::IRQS.iter().map(Irq::shape));
         // SAFETY: The table is for devices of this driver.
         let object = unsafe { Object::alloc(parent, &Table::<D>::OPS, irqs, data) }?;

@@ -30,6 +30,13 @@ pub(crate) const DEVICE_SET_IRQS: u32 = request(10);
 pub(crate) const DEVICE_RESET: u32 = request(11);
 pub(crate) const MIG_GET_PRECOPY_INFO: u32 = request(21);
 
+/// The number of regions of a PCI device: the end of `VFIO_PCI_*_REGION_INDEX`.
+// CAST: A constant below ten, as the next.
+pub(crate) const PCI_REGIONS: usize = bindings::VFIO_PCI_NUM_REGIONS as usize;
+
+/// The number of kinds of interrupts of a PCI device: the end of `VFIO_PCI_*_IRQ_INDEX`.
+pub(crate) const PCI_IRQS: usize = bindings::VFIO_PCI_NUM_IRQS as usize;
+
 /// `struct vfio_device_info` without what was added later.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

@@ -160,14 +160,17 @@ impl Kind {
         }
     }
 
-    /// Gives the vectors from `start` on these eventfds, and unmasks them.
+    /// Gives the vectors from `start` on these eventfds. A vector that has none any more is not
+    /// masked either.
     pub(crate) fn replace(&self, start: usize, mut eventfds: KVec<Option<EventFd>>) {
         let mut vectors = self.vectors.lock();
         let places = vectors.iter_mut().skip(start);
         for (vector, eventfd) in places.zip(eventfds.iter_mut()) {
             core::mem::swap(&mut vector.eventfd, eventfd);
-            vector.masked = false;
-            vector.pending = false;
+            if vector.eventfd.is_none() {
+                vector.masked = false;
+                vector.pending = false;
+            }
         }
         drop(vectors);
         // What they had before goes here, without the lock.

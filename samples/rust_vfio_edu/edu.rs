@@ -4,7 +4,9 @@
 //!
 //! User space reads and writes the device's registers through the driver, gets its interrupts, and
 //! lets it access memory through the IOMMU. The device can be saved while it is stopped: its
-//! registers are few, and the driver knows what was written to those that cannot be read back.
+//! registers are few, and the driver knows what was written to those that cannot be read back. Its
+//! buffer of 4 KiB cannot be read but by DMA and stays behind, and while an interrupt has not been
+//! acknowledged the device cannot be saved.
 //!
 //! Numbers follow the conventions of PCI: region 0 is the BAR, region 7 the configuration, of which
 //! only one bit can be written, and interrupt 1 the message-signalled ones.
@@ -35,7 +37,6 @@ use vfio::{
         Source,
         StopCopy, //
     },
-    pci::Msi,
     region::{
         Region,
         Registers,
@@ -61,6 +62,12 @@ mod register {
 
     /// A bit of `STATUS`: the factorial is being computed.
     pub(crate) const COMPUTING: u32 = 1 << 0;
+    /// Raises interrupts.
+    pub(crate) const INTERRUPT_RAISE: usize = 0x60;
+    /// Acknowledges interrupts.
+    pub(crate) const INTERRUPT_ACKNOWLEDGE: usize = 0x64;
+    /// Interrupts that have not been acknowledged.
+    pub(crate) const INTERRUPTS: usize = 0x24;
     /// A bit of `STATUS`: an interrupt is raised when that is done.
     pub(crate) const RAISES: u32 = 1 << 7;
     /// A bit of `DMA_COMMAND`: memory is being copied.
@@ -73,9 +80,11 @@ mod register {
 const BAR: usize = 1 << 20;
 /// The size of the configuration in bytes.
 const CONFIG: u64 = 256;
-/// The command register of the configuration, and its bit that lets the device access memory.
+/// The command register of the configuration, its bit that lets the device access memory, and the
+/// one that keeps it from using its interrupt line, for which nobody listens here.
 const COMMAND: usize = 4;
 const MASTER: u16 = 1 << 2;
+const INTX_DISABLE: u16 = 1 << 10;
 
 /// The data of a device.
 #[pin_data]
@@ -84,6 +93,14 @@ struct Edu {
     /// What user space has written last to registers that read differently.
     #[pin]
     written: Mutex<Written>,
+}
+
+/// What there is while the device is open.
+#[pin_data]
+struct Session {
+    /// Whether the device may not copy memory, because it is stopped for a migration.
+    #[pin]
+    is_stopped: Mutex<bool>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -102,7 +119,7 @@ impl Edu {
 impl Driver for Edu {
     const NAME: &'static CStr = c"rust_vfio_edu";
     type Iommu = Physical;
-    type Session = ();
+    type Session = Session;
     type Pin = ();
     type Migration = migration::Stopped;
     type DirtyLog = dirty::NoLog;
@@ -118,16 +135,29 @@ impl Driver for Edu {
         Region::registers::<Configuration>(CONFIG),
         Region::absent(),
     ];
-    const IRQS: &'static [Irq<Self>] = &[Irq::absent(), Irq::raised_by::<Msi>(1)];
+    const IRQS: &'static [Irq<Self>] = &[Irq::absent(), vfio::pci::msi(1)];
 
-    fn open(device: &Access<'_, Self>) -> impl PinInit<(), Error> {
-        set_master(device, false)
+    fn open(device: &Access<'_, Self>) -> impl PinInit<Session, Error> {
+        try_pin_init!(Session {
+            is_stopped <- new_mutex!(set_master(device, false).map(|()| false)?),
+        }? Error)
     }
 
     fn close(device: &Opened<'_, Self>) {
         // Errors mean that the device is gone.
-        let _ = Self::stop(device);
+        let _ = wait(device);
         let _ = set_master(device, false);
+    }
+
+    fn reset(device: &Opened<'_, Self>) -> Result {
+        let session = device.session();
+        let mut is_stopped = session.is_stopped.lock();
+        restore(device, &[0; SAVED])?;
+        let bar = device.bar(device.pci()?)?;
+        bar.write32(u32::MAX, register::INTERRUPT_ACKNOWLEDGE);
+        set_master(device, false)?;
+        *is_stopped = false;
+        Ok(())
     }
 }
 
@@ -148,6 +178,12 @@ impl Registers<Edu> for Bar0 {
     fn write(device: &Opened<'_, Edu>, offset: u64, width: Width, value: u64) -> Result {
         let bar = device.bar(device.pci()?)?;
         let at = usize::try_from(offset)?;
+        let session = device.session();
+        // Held so that the device is not stopped before it was told.
+        let is_stopped = session.is_stopped.lock();
+        if *is_stopped && Self::starts(at) {
+            return Err(EBUSY);
+        }
         match width {
             Width::Long => {
                 let value = u32::try_from(value)?;
@@ -165,10 +201,17 @@ impl Registers<Edu> for Bar0 {
     }
 }
 
+impl Bar0 {
+    /// Returns whether the device begins something when this register is written.
+    fn starts(at: usize) -> bool {
+        matches!(at, register::FACTORIAL | register::INTERRUPT_RAISE) || at >= register::DMA_COMMAND
+    }
+}
+
 /// Lets the device access memory by itself, or not.
 fn set_master(device: &Access<'_, Edu>, may: bool) -> Result {
     let config = device.pci()?.config_space();
-    let command = config.try_read16(COMMAND)? & !MASTER;
+    let command = config.try_read16(COMMAND)? & !MASTER | INTX_DISABLE;
     config.try_write16(command | if may { MASTER } else { 0 }, COMMAND)
 }
 
@@ -196,6 +239,20 @@ impl Registers<Edu> for Configuration {
         }
         Ok(())
     }
+}
+
+/// Waits until the device has done what it was told: it cannot be interrupted.
+fn wait(device: &Opened<'_, Edu>) -> Result {
+    let bar = device.bar(device.pci()?)?;
+    for _ in 0..1000 {
+        let computing = bar.read32(register::STATUS) & register::COMPUTING != 0;
+        let copying = bar.try_read64(register::DMA_COMMAND)? & register::COPYING != 0;
+        if !computing && !copying {
+            return Ok(());
+        }
+        fsleep(Delta::from_millis(1));
+    }
+    Err(ETIMEDOUT)
 }
 
 /// The registers that are saved, as 64-bit numbers.
@@ -243,27 +300,25 @@ impl StopCopy for Edu {
     type Saving = Saving;
     type Resuming = Resuming;
 
-    /// Waits until the device has done what it was told: it cannot be interrupted.
     fn stop(device: &Opened<'_, Self>) -> Result {
-        let bar = device.bar(device.pci()?)?;
-        for _ in 0..1000 {
-            let computing = bar.read32(register::STATUS) & register::COMPUTING != 0;
-            let copying = bar.try_read64(register::DMA_COMMAND)? & register::COPYING != 0;
-            if !computing && !copying {
-                return Ok(());
-            }
-            fsleep(Delta::from_millis(1));
-        }
-        Err(ETIMEDOUT)
+        let session = device.session();
+        let mut is_stopped = session.is_stopped.lock();
+        wait(device)?;
+        *is_stopped = true;
+        Ok(())
     }
 
-    fn start(_: &Opened<'_, Self>) -> Result {
+    fn start(device: &Opened<'_, Self>) -> Result {
         // The device does nothing until it is told.
+        *device.session().is_stopped.lock() = false;
         Ok(())
     }
 
     fn save(device: &Opened<'_, Self>) -> Result<Saving> {
         let bar = device.bar(device.pci()?)?;
+        if bar.read32(register::INTERRUPTS) != 0 {
+            return Err(EBUSY);
+        }
         let written = *device.written.lock();
         let registers: [u64; SAVED] = [
             written.liveness.into(),
@@ -296,30 +351,37 @@ impl StopCopy for Edu {
         for (to, from) in registers.iter_mut().zip(resuming.data.chunks_exact(8)) {
             *to = u64::from_le_bytes(from.try_into().map_err(|_| EINVAL)?);
         }
-        let [liveness, factorial, status, source, destination, count, command] = registers;
-        let written = Written {
-            liveness: u32::try_from(liveness)?,
-            factorial: u32::try_from(factorial)?,
-        };
-        let bar = device.bar(device.pci()?)?;
-        bar.write32(written.liveness, register::LIVENESS);
-        // The result is computed again, and that raises no interrupt.
-        bar.write32(0, register::STATUS);
-        bar.write32(written.factorial, register::FACTORIAL);
-        *device.written.lock() = written;
-        Self::stop(device)?;
-        bar.write32(u32::try_from(status)? & register::RAISES, register::STATUS);
-        bar.try_write64(source, register::DMA_SOURCE)?;
-        bar.try_write64(destination, register::DMA_DESTINATION)?;
-        bar.try_write64(count, register::DMA_COUNT)?;
-        // It was done, so this starts nothing.
-        bar.try_write64(command & !register::COPYING, register::DMA_COMMAND)?;
-        Ok(())
+        restore(device, &registers)
     }
 
     fn size(_: &Opened<'_, Self>) -> u64 {
         BYTES as u64
     }
+}
+
+/// Gives the registers the values that were saved.
+fn restore(device: &Opened<'_, Edu>, registers: &[u64; SAVED]) -> Result {
+    let [liveness, factorial, status, source, destination, count, command] = *registers;
+    let written = Written {
+        liveness: u32::try_from(liveness)?,
+        factorial: u32::try_from(factorial)?,
+    };
+    // What it was told before comes to its end.
+    wait(device)?;
+    let bar = device.bar(device.pci()?)?;
+    bar.write32(written.liveness, register::LIVENESS);
+    // The result is computed again, and that raises no interrupt.
+    bar.write32(0, register::STATUS);
+    bar.write32(written.factorial, register::FACTORIAL);
+    *device.written.lock() = written;
+    wait(device)?;
+    bar.write32(u32::try_from(status)? & register::RAISES, register::STATUS);
+    bar.try_write64(source, register::DMA_SOURCE)?;
+    bar.try_write64(destination, register::DMA_DESTINATION)?;
+    bar.try_write64(count, register::DMA_COUNT)?;
+    // It was done, so this starts nothing.
+    bar.try_write64(command & !register::COPYING, register::DMA_COMMAND)?;
+    Ok(())
 }
 
 /// The PCI driver.

@@ -46,9 +46,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Creates one that runs, and does not compute yet.
-    pub(crate) fn new() -> Self {
-        Self {
+    /// Creates one that runs, and does not compute yet. Clears the memory.
+    pub(crate) fn new(memory: &Pages) -> Result<Self> {
+        for page in 0..PAGES {
+            memory.copy_from(page * PAGE_SIZE, &[0; PAGE_SIZE])?;
+        }
+        Ok(Self {
             is_on: false,
             steps: 0,
             value: 1,
@@ -58,7 +61,7 @@ impl Engine {
             calls_left: 0,
             dirty: 0,
             since: Some(Instant::now()),
-        }
+        })
     }
 
     /// Makes the steps for which there was time.

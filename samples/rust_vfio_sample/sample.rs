@@ -24,6 +24,8 @@
 mod engine;
 mod stream;
 
+use core::mem;
+
 use kernel::{
     new_mutex,
     page::PAGE_SIZE,
@@ -90,9 +92,30 @@ struct Sample {
 struct Session {
     #[pin]
     engine: Mutex<Engine>,
-    /// The memory of the user that the device has written since this was reported last.
+    /// The memory of the user that the device has written, while the user wants to know.
     #[pin]
-    written: Mutex<KVec<Range>>,
+    written: Mutex<Option<Written>>,
+}
+
+/// Pages of the user that were written since this was reported last.
+#[derive(Default)]
+struct Written {
+    pages: KVec<u64>,
+    /// There were more, so all pages count as written.
+    and_more: bool,
+}
+
+impl Written {
+    const MOST: usize = 512;
+
+    fn add(&mut self, page: u64) {
+        let is_known = self.and_more || self.pages.contains(&page);
+        if !is_known
+            && (self.pages.len() == Self::MOST || self.pages.push(page, GFP_KERNEL).is_err())
+        {
+            self.and_more = true;
+        }
+    }
 }
 
 #[vtable]
@@ -110,20 +133,19 @@ impl Driver for Sample {
     const IRQS: &'static [Irq<Self>] = &[Irq::vectors(1).maskable(), Irq::vectors(1)];
 
     fn open(device: &Access<'_, Self>) -> impl PinInit<Session, Error> {
-        let _ = device;
         try_pin_init!(Session {
-            engine <- new_mutex!(Engine::new()),
-            written <- new_mutex!(KVec::new()),
+            engine <- new_mutex!(Engine::new(&device.memory)?),
+            written <- new_mutex!(None),
         }? Error)
     }
 
     fn reset(device: &Opened<'_, Self>) -> Result {
         let session = device.session();
         let mut engine = session.engine.lock();
-        if let Some(key) = engine.kept {
+        if let Some(key) = engine.kept.take() {
             let _ = device.unpin(key);
         }
-        *engine = Engine::new();
+        *engine = Engine::new(&device.memory)?;
         Ok(())
     }
 
@@ -133,9 +155,8 @@ impl Driver for Sample {
         }
     }
 
-    fn unmapped(&self, pins: Unmapped<'_, Self>) {
-        // The device uses pages only while it holds the key, which means nothing from now on.
-        drop(pins);
+    fn unmapped(&self, _: &Unmapped<'_, Self>) {
+        // The device finds pages only by their key, which means nothing from now on.
     }
 }
 
@@ -149,7 +170,7 @@ impl Registers<Sample> for Control {
         }
         let session = device.session();
         let mut engine = session.engine.lock();
-        engine.catch_up(&device.memory)?;
+        catch_up(device, &mut engine)?;
         Ok(match offset {
             0x00 => 0x5646_5331,
             0x08 => engine.is_on.into(),
@@ -168,11 +189,13 @@ impl Registers<Sample> for Control {
         }
         let session = device.session();
         let mut engine = session.engine.lock();
-        engine.catch_up(&device.memory)?;
+        catch_up(device, &mut engine)?;
         match offset {
             0x08 => engine.turn(value != 0),
             0x18 => engine.value = value,
             0x20 if value % 8 == 0 => engine.address = value,
+            // A device that is stopped leaves the memory of the user alone.
+            0x28 if engine.is_stopped() => return Err(EBUSY),
             0x28 => {
                 match value {
                     1 => copy_out(device, &engine)?,
@@ -197,13 +220,20 @@ impl Registers<Sample> for Control {
     }
 }
 
+/// Makes the steps for which there was time, after which there may be more to save.
+fn catch_up(device: &Opened<'_, Sample>, engine: &mut Engine) -> Result {
+    engine.catch_up(&device.memory)?;
+    device.data_changed();
+    Ok(())
+}
+
 /// Copies the value to the memory of the user, and remembers that.
 fn copy_out(device: &Opened<'_, Sample>, engine: &Engine) -> Result {
     let value = engine.value.to_le_bytes();
     let (page, offset) = page_of(engine.address);
     // If the user has unmapped the page, the device does not have it any more.
     let kept = engine.kept.map(|key| {
-        device.with_pinned(key, |kept| {
+        device.with_pinned(key, |mut kept| {
             (kept.iova() == page).then(|| kept.write(offset, &value))
         })
     });
@@ -211,14 +241,8 @@ fn copy_out(device: &Opened<'_, Sample>, engine: &Engine) -> Result {
         Some(Ok(Some(result))) => result?,
         _ => device.write_memory(engine.address, &value)?,
     }
-    let range = Range {
-        first: engine.address,
-        last: engine.address + 7,
-    };
-    let session = device.session();
-    let mut written = session.written.lock();
-    if !written.contains(&range) {
-        written.push(range, GFP_KERNEL)?;
+    if let Some(written) = &mut *device.session().written.lock() {
+        written.add(page);
     }
     Ok(())
 }
@@ -284,7 +308,7 @@ impl StopCopy for Sample {
         let session = device.session();
         let mut engine = session.engine.lock();
         engine.track();
-        Saving::new(&engine)
+        Saving::new(&engine, true)
     }
 
     fn resume(device: &Opened<'_, Self>) -> Result<Resuming> {
@@ -320,7 +344,7 @@ impl PreCopy for Sample {
         let session = device.session();
         let mut engine = session.engine.lock();
         engine.track();
-        Saving::new(&engine)
+        Saving::new(&engine, false)
     }
 
     fn stopped(_: &Opened<'_, Self>, pre_copying: Saving) -> Result<Saving> {
@@ -328,26 +352,45 @@ impl PreCopy for Sample {
     }
 
     fn left(device: &Opened<'_, Self>, pre_copying: &Saving) -> Left {
-        pre_copying.left(&device.session().engine.lock())
+        let session = device.session();
+        let mut engine = session.engine.lock();
+        // This fails only if the memory had no such page.
+        let _ = engine.catch_up(&device.memory);
+        pre_copying.left(&engine)
     }
 }
 
 impl DirtyLog for Sample {
     fn start(device: &Opened<'_, Self>, _ranges: &Ranges<'_>, page_size: u64) -> Result<u64> {
-        device.session().written.lock().clear();
+        *device.session().written.lock() = Some(Written::default());
         Ok(page_size)
     }
 
-    fn stop(_: &Opened<'_, Self>) {}
+    fn stop(device: &Opened<'_, Self>) {
+        *device.session().written.lock() = None;
+    }
 
     fn report(device: &Opened<'_, Self>, range: Range, dirty: &mut Bitmap<'_>) -> Result {
-        device.session().written.lock().retain(|written| {
-            let inside = range.first <= written.first && written.last <= range.last;
-            if inside {
-                dirty.set(written.first, 8);
+        // The bitmap is memory of the user, for which nobody should wait with the lock held.
+        let written = match &mut *device.session().written.lock() {
+            Some(written) => mem::take(written),
+            None => return Ok(()),
+        };
+        let mut later = Written::default();
+        if written.and_more {
+            dirty.set_all();
+            later.and_more = true;
+        }
+        for page in written.pages {
+            dirty.set(page, PAGE_SIZE);
+            if page < range.first || page + (PAGE_SIZE as u64 - 1) > range.last {
+                later.add(page);
             }
-            !inside
-        });
+        }
+        if let Some(written) = &mut *device.session().written.lock() {
+            written.and_more |= later.and_more;
+            later.pages.iter().for_each(|page| written.add(*page));
+        }
         Ok(())
     }
 }

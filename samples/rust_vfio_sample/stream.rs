@@ -68,13 +68,13 @@ pub(crate) struct Saving {
 }
 
 impl Saving {
-    pub(crate) fn new(engine: &Engine) -> Result<Self> {
+    pub(crate) fn new(engine: &Engine, stopped: bool) -> Result<Self> {
         let mut record = KVec::new();
         put(&mut record, &[BEGIN, engine.format.into()])?;
         Ok(Self {
             record,
             read: 0,
-            stopped: engine.is_stopped(),
+            stopped,
             is_last: false,
         })
     }
@@ -216,9 +216,12 @@ impl Resuming {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if that was not all.
+    /// `EINVAL` if that was not all, or there is no such address.
     pub(crate) fn finish(self, engine: &mut Engine, memory: &Pages) -> Result {
         let [is_on, steps, value, address] = self.engine.ok_or(EINVAL)?;
+        if address % 8 != 0 {
+            return Err(EINVAL);
+        }
         memory.copy_from(0, &self.memory)?;
         engine.is_on = is_on != 0;
         engine.steps = steps;

@@ -5,13 +5,13 @@
 # writable overlay), with the chosen modules loaded and an edu and the igb bound
 # to vfio-pci. Uses virtme-ng.
 #
-#   shell.sh <kernel build tree> <modules> <impl>
+#   shell.sh <kernel build tree> <modules> <programs> <impl>
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-usage="usage: shell.sh <kernel build tree> <modules> <impl>"
-kernel=${1:?$usage} modules=${2:?$usage} impl=${3:?$usage}
+usage="usage: shell.sh <kernel build tree> <modules> <programs> <impl>"
+kernel=${1:?$usage} modules=${2:?$usage} programs=${3:?$usage} impl=${4:?$usage}
 venv=$cache/virtme-ng
 
 if [ ! -x "$venv/bin/vng" ]; then
@@ -48,6 +48,7 @@ for id in 1234:11e8 8086:10c9; do
 done
 echo "VFIO modules: $impl; an edu and the igb are bound to vfio-pci:"
 ls -l /dev/vfio
+export PATH=\$PATH:$programs
 exec bash --norc -i
 END
 

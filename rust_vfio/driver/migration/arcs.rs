@@ -48,7 +48,8 @@ pub trait StopCopy: Data {
     type Resuming: Sink<Self>;
 
     /// Stops the running device: it does not access memory, raise interrupts or change any more.
-    /// Its registers are not accessed until it is started again.
+    /// User space should not access its registers until it is started again, but can: what it does
+    /// to them is not saved.
     ///
     /// # Errors
     ///
@@ -69,7 +70,8 @@ pub trait StopCopy: Data {
     /// The device stays stopped.
     fn save(device: &Opened<'_, Self>) -> Result<Self::Saving>;
 
-    /// Ends that (STOP_COPY to STOP), whether all data were read or not.
+    /// Ends that, whether all data were read or not: STOP_COPY to STOP, a reset, or the device is
+    /// closed.
     fn saved(device: &Opened<'_, Self>, saving: Self::Saving) {
         let _ = (device, saving);
     }
@@ -124,7 +126,7 @@ pub trait PreCopy: StopCopy {
     /// The device goes on running, and is not being saved.
     fn track(device: &Opened<'_, Self>) -> Result<Self::PreCopying>;
 
-    /// Gives that up (PRE_COPY to RUNNING).
+    /// Gives that up: PRE_COPY to RUNNING, a reset, or the device is closed.
     fn untrack(device: &Opened<'_, Self>, pre_copying: Self::PreCopying) {
         let _ = (device, pre_copying);
     }

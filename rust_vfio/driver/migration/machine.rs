@@ -17,7 +17,8 @@ use super::{
     arcs::Support,
     stream::{
         Content,
-        Stream, //
+        Stream,
+        StreamFile, //
     }, //
 };
 use crate::{
@@ -58,11 +59,13 @@ impl<D: Data, M: Support<D>> Default for Machine<D, M> {
 }
 
 impl<D: Data, M: Support<D>> Machine<D, M> {
-    /// Ends the file's data, and returns them.
-    fn take(&mut self) -> Content<D, M> {
-        self.stream
-            .take()
-            .map_or(Content::Ended, |stream| stream.end())
+    /// Ends what the file moves, and tells the driver.
+    fn end(&mut self, device: &Opened<'_, D>) {
+        match self.stream.take().map(|stream| stream.end()) {
+            Some(Content::PreCopying(pre_copying)) => M::untrack(device, pre_copying),
+            Some(Content::Saving(saving)) => M::saved(device, saving),
+            Some(Content::Resuming(_) | Content::Ended) | None => {}
+        }
     }
 
     /// Goes along one arc. Returns the new file if the arc begins one.
@@ -70,7 +73,7 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
     /// # Errors
     ///
     /// The state is as before, or ERROR if what was saved or restored is lost.
-    fn go(&mut self, device: &Opened<'_, D>, to: u32) -> Result<Option<Arc<Stream<D, M>>>> {
+    fn go(&mut self, device: &Opened<'_, D>, to: u32) -> Result<Option<StreamFile>> {
         let mut begun = None;
         match (self.state, to) {
             (RUNNING | RUNNING_P2P, STOP) => M::stop(device)?,
@@ -78,29 +81,22 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
             (RUNNING, RUNNING_P2P) | (PRE_COPY, PRE_COPY_P2P) => M::quiesce(device)?,
             (RUNNING_P2P, RUNNING) | (PRE_COPY_P2P, PRE_COPY) => M::unquiesce(device)?,
             (STOP, STOP_COPY) => {
-                begun = Some(Stream::new(device, || {
+                begun = Some(Stream::begin(device, false, || {
                     M::save(device).map(Content::Saving)
                 })?);
             }
             (STOP, RESUMING) => {
-                begun = Some(Stream::new(device, || {
+                begun = Some(Stream::begin(device, true, || {
                     M::resume(device).map(Content::Resuming)
                 })?);
             }
             (RUNNING, PRE_COPY) | (RUNNING_P2P, PRE_COPY_P2P) => {
-                begun = Some(Stream::new(device, || {
+                begun = Some(Stream::begin(device, false, || {
                     M::track(device).map(Content::PreCopying)
                 })?);
             }
-            (STOP_COPY, STOP) => {
-                if let Content::Saving(saving) = self.take() {
-                    M::saved(device, saving);
-                }
-            }
-            (PRE_COPY, RUNNING) | (PRE_COPY_P2P, RUNNING_P2P) => {
-                if let Content::PreCopying(pre_copying) = self.take() {
-                    M::untrack(device, pre_copying);
-                }
+            (STOP_COPY, STOP) | (PRE_COPY, RUNNING) | (PRE_COPY_P2P, RUNNING_P2P) => {
+                self.end(device);
             }
             (PRE_COPY | PRE_COPY_P2P, STOP_COPY) => {
                 M::stop(device)?;
@@ -111,7 +107,8 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
                 }
             }
             (RESUMING, STOP) => {
-                if let Content::Resuming(resuming) = self.take() {
+                let content = self.stream.take().map(|stream| stream.end());
+                if let Some(Content::Resuming(resuming)) = content {
                     if let Err(error) = M::resumed(device, resuming) {
                         self.fail();
                         return Err(error);
@@ -121,17 +118,17 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
             // The core knows no other arc.
             _ => return Err(EINVAL),
         }
-        if begun.is_some() {
-            self.stream = begun.clone();
-        }
         self.state = to;
-        Ok(begun)
+        Ok(begun.map(|(stream, file)| {
+            self.stream = Some(stream);
+            file
+        }))
     }
 
-    /// Enters the state ERROR, from which only a reset leads.
+    /// Enters the state ERROR, from which only a reset leads. What was moved is gone.
     fn fail(&mut self) {
         self.state = ERROR;
-        drop(self.take());
+        self.stream = None;
     }
 }
 
@@ -149,15 +146,15 @@ fn next<D: Data>(object: &Object<D>, from: u32, to: u32) -> Result<u32> {
     Ok(next.0)
 }
 
-/// Brings the device to a state. Returns the new file, if data are saved or restored there that were
-/// not before, or null.
+/// Brings the device to a state. Returns the new file, if data are saved or restored there that
+/// were not before, or null.
 ///
 /// # Errors
 ///
 /// The device is in the last state that it has reached.
 ///
 /// - `EINVAL` if there is no way, and so in the state ERROR, from which only a reset leads.
-/// - `ENOMEM`, `ENFILE` if there is no memory for a file.
+/// - `ENOMEM`, `ENFILE` if there is no memory for a file; `ENOENT` if the module is being unloaded.
 /// - Any error of an arc.
 pub(crate) fn set_state<D, M>(device: &Opened<'_, D>, state: Raw) -> Result<*mut bindings::file>
 where
@@ -174,13 +171,7 @@ where
         let to = next(device.object(), machine.state, state.0)?;
         begun = machine.go(device, to)?.or(begun);
     }
-    match begun {
-        Some(stream) => {
-            let resuming = machine.state == RESUMING;
-            stream.into_file(resuming).inspect_err(|_| machine.fail())
-        }
-        None => Ok(ptr::null_mut()),
-    }
+    Ok(begun.map_or(ptr::null_mut(), StreamFile::into_raw))
 }
 
 /// Returns the state of a device.
@@ -192,22 +183,39 @@ where
     Raw(object.parts().migration.lock().state)
 }
 
-/// Lets the device be running, because it was reset. Its file has no data any more.
-pub(crate) fn reset<D, M>(device: &Opened<'_, D>)
+/// Returns how many bytes there would be to save.
+pub(crate) fn size<D, M>(device: &Opened<'_, D>) -> u64
+where
+    D: Data<Machine = Machine<D, M>>,
+    M: Support<D>,
+{
+    let _one_at_a_time = device.object().parts().migration.lock();
+    M::size(device)
+}
+
+/// Resets the device by `reset`, and lets it be running. Its file has no data any more.
+///
+/// # Errors
+///
+/// Any error of `reset`. The state is as before then.
+pub(crate) fn reset<D, M>(device: &Opened<'_, D>, reset: impl FnOnce() -> Result) -> Result
 where
     D: Data<Machine = Machine<D, M>>,
     M: Support<D>,
 {
     let mut machine = device.object().parts().migration.lock();
+    reset()?;
+    machine.end(device);
     machine.state = RUNNING;
-    drop(machine.take());
+    Ok(())
 }
 
-/// Does the same because the device is being closed.
+/// Ends what is moved, because the device is being closed.
 pub(crate) fn close<D, M>(device: &Opened<'_, D>)
 where
     D: Data<Machine = Machine<D, M>>,
     M: Support<D>,
 {
-    reset(device);
+    // Nothing is reset, so this does not fail.
+    let _ = reset(device, || Ok(()));
 }

@@ -5,6 +5,8 @@
 //! A file shares the data with the state machine, which takes them away when the device leaves the
 //! state in which they are moved. From then on the file fails with `ENODEV`.
 
+use core::ptr::NonNull;
+
 use kernel::{
     error::{
         from_err_ptr,
@@ -22,14 +24,10 @@ use kernel::{
     fs::File,
     module::this_module,
     new_mutex,
-    new_poll_condvar,
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        poll::{
-            PollCondVar,
-            PollTable, //
-        },
+        poll::PollTable,
         Arc,
         ArcBorrow,
         Mutex, //
@@ -42,6 +40,7 @@ use kernel::{
 };
 
 use super::arcs::{
+    Left,
     Sink,
     Source,
     Support, //
@@ -80,38 +79,60 @@ pub(super) struct Stream<D: Data, M: Support<D>> {
     /// Held while data are moved, under the state machine's lock where both are held.
     #[pin]
     content: Mutex<Content<D, M>>,
-    /// Woken up when data come or end.
-    #[pin]
-    changed: PollCondVar,
+}
+
+/// A file of a stream that nobody has yet.
+///
+/// # Invariants
+///
+/// The pointer is a file to which this value owns a reference.
+pub(super) struct StreamFile(NonNull<bindings::file>);
+
+impl StreamFile {
+    /// Returns the file with the reference.
+    pub(super) fn into_raw(self) -> *mut bindings::file {
+        let file = self.0.as_ptr();
+        core::mem::forget(self);
+        file
+    }
+}
+
+impl Drop for StreamFile {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::fput(self.0.as_ptr()) };
+    }
 }
 
 impl<D: Data, M: Support<D>> Stream<D, M> {
-    /// Creates a stream with the result of `begin`.
+    /// Creates a stream and its file, for writing if `resuming`, and then its data by `begin`.
     ///
     /// # Errors
     ///
-    /// - `ENOMEM` if there is no memory; `begin` is not called then.
+    /// - `ENOMEM` or `ENFILE` if there is no memory for a file, and `ENOENT` if the module is being
+    ///   unloaded; `begin` is not called then.
     /// - Any error of `begin`.
-    pub(super) fn new(
+    pub(super) fn begin(
         device: &Opened<'_, D>,
+        resuming: bool,
         begin: impl FnOnce() -> Result<Content<D, M>>,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<(Arc<Self>, StreamFile)> {
         let stream = Arc::pin_init(
             try_pin_init!(Self {
                 device: device.handle(),
                 content <- new_mutex!(Content::Ended, "vfio::stream"),
-                changed <- new_poll_condvar!("vfio::stream_changed"),
             }? Error),
             GFP_KERNEL_ACCOUNT,
         )?;
+        let file = Self::file(stream.clone(), resuming)?;
         *stream.content.lock() = begin()?;
-        Ok(stream)
+        Ok((stream, file))
     }
 
     /// Ends the data, and returns what there was.
     pub(super) fn end(&self) -> Content<D, M> {
         let content = core::mem::replace(&mut *self.content.lock(), Content::Ended);
-        self.changed.notify_all();
+        self.device.object().parts().data_changed.notify_all();
         content
     }
 
@@ -127,17 +148,16 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
             *content = Content::Saving(M::stopped(device, pre_copying)?);
         }
         drop(content);
-        self.changed.notify_all();
+        self.device.object().parts().data_changed.notify_all();
         Ok(())
     }
 
-    /// Returns the file.
+    /// Returns a file of the stream.
     ///
     /// # Errors
     ///
-    /// - `ENFILE` if the system has too many open files.
-    /// - `ENOMEM` if there is no memory.
-    pub(super) fn into_file(self: Arc<Self>, resuming: bool) -> Result<*mut bindings::file> {
+    /// As [`Stream::begin`] says.
+    fn file(self: Arc<Self>, resuming: bool) -> Result<StreamFile> {
         let flags = if resuming {
             bindings::O_WRONLY
         } else {
@@ -145,7 +165,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         };
         let foreign = self.into_foreign();
         // SAFETY: The name is a string, and the table is static. Its functions expect such a
-        // pointer, which `release` takes back.
+        // pointer, which `file_release` takes back.
         let file = from_err_ptr(unsafe {
             bindings::anon_inode_getfile(
                 c"[vfio-migration]".as_char_ptr(),
@@ -160,7 +180,8 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         })?;
         // SAFETY: The file is new and has an inode. This says that it has no position.
         unsafe { bindings::stream_open((*file).f_inode, file) };
-        Ok(file)
+        // INVARIANT: The function returns a reference, or an error.
+        NonNull::new(file).map(StreamFile).ok_or(ENOMEM)
     }
 
     /// Handles `read()`.
@@ -222,8 +243,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     /// - `ENOTTY` for other requests.
     /// - `EFAULT` if the structure is not accessible.
     /// - `EINVAL` if user space says that it is too small.
-    /// - `ENODEV` if the device has left the state in which it is saved.
-    /// - `EINVAL` if it is not saved, or not running.
+    /// - `EINVAL` if the device is not being saved any more, or not running.
     fn ioctl(&self, cmd: u32, arg: usize) -> Result<isize> {
         if cmd != uapi::MIG_GET_PRECOPY_INFO {
             return Err(ENOTTY);
@@ -231,10 +251,9 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         let mut info: PrecopyInfo = uapi::read(arg, |info: &PrecopyInfo| info.argsz)?;
         let left = |device: &Opened<'_, D>| match &*self.content.lock() {
             Content::PreCopying(source) => Ok(M::left(device, source)),
-            Content::Ended => Err(ENODEV),
             _ => Err(EINVAL),
         };
-        let left = self.device.enter(left).unwrap_or(Err(ENODEV))?;
+        let left = self.device.enter(left).unwrap_or(Err(EINVAL))?;
         if self.device.object().reports_precopy_flags() {
             // Nothing is added to the initial bytes later.
             info.flags = 0;
@@ -247,12 +266,16 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
 
     /// Handles `poll()`: data can be moved, or they have ended.
     fn poll(&self, file: &File, table: PollTable<'_>) -> u32 {
-        table.register_wait(file, &self.changed);
-        match &*self.content.lock() {
+        table.register_wait(file, &self.device.object().parts().data_changed);
+        let over = bindings::POLLHUP | bindings::POLLERR;
+        let ready = |device: &Opened<'_, D>| match &*self.content.lock() {
+            // While the device runs there may be nothing for now.
+            Content::PreCopying(source) if M::left(device, source) == Left::default() => 0,
             Content::PreCopying(_) | Content::Saving(_) => bindings::POLLIN | bindings::POLLRDNORM,
             Content::Resuming(_) => bindings::POLLOUT | bindings::POLLWRNORM,
-            Content::Ended => bindings::POLLHUP | bindings::POLLERR,
-        }
+            Content::Ended => over,
+        };
+        self.device.enter(ready).unwrap_or(over)
     }
 
     const FILE_OPS: bindings::file_operations = bindings::file_operations {
@@ -260,6 +283,8 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
         read: Some(Self::file_read),
         write: Some(Self::file_write),
         unlocked_ioctl: Some(Self::file_ioctl),
+        #[cfg(CONFIG_COMPAT)]
+        compat_ioctl: bindings::compat_ptr_ioctl,
         poll: Some(Self::file_poll),
         release: Some(Self::file_release),
         ..pin_init::zeroed()
@@ -269,7 +294,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     ///
     /// # Safety
     ///
-    /// `file` must be from [`Stream::into_file`], and not released during the lifetime of the
+    /// `file` must be from [`Stream::begin`], and not released during the lifetime of the
     /// result.
     unsafe fn of<'a>(file: *mut bindings::file) -> ArcBorrow<'a, Self> {
         // SAFETY: By the safety requirements of this function.
@@ -280,7 +305,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     ///
     /// # Safety
     ///
-    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// `file` must be from [`Stream::begin`], and open during the call. The other arguments
     /// must be those of the file operation.
     unsafe extern "C" fn file_read(
         file: *mut bindings::file,
@@ -298,7 +323,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     ///
     /// # Safety
     ///
-    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// `file` must be from [`Stream::begin`], and open during the call. The other arguments
     /// must be those of the file operation.
     unsafe extern "C" fn file_write(
         file: *mut bindings::file,
@@ -316,7 +341,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     ///
     /// # Safety
     ///
-    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// `file` must be from [`Stream::begin`], and open during the call. The other arguments
     /// must be those of the file operation.
     unsafe extern "C" fn file_ioctl(
         file: *mut bindings::file,
@@ -332,7 +357,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     ///
     /// # Safety
     ///
-    /// `file` must be from [`Stream::into_file`], and open during the call. The other arguments
+    /// `file` must be from [`Stream::begin`], and open during the call. The other arguments
     /// must be those of the file operation.
     unsafe extern "C" fn file_poll(
         file: *mut bindings::file,
@@ -353,7 +378,7 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     ///
     /// # Safety
     ///
-    /// Called once for each file from [`Stream::into_file`].
+    /// Called once for each file from [`Stream::begin`].
     unsafe extern "C" fn file_release(
         _inode: *mut bindings::inode,
         file: *mut bindings::file,

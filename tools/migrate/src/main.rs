@@ -123,11 +123,12 @@ fn run(args: &Args) -> Result<()> {
     let mut last = None;
     let watch = |progress: Progress| {
         if !args.quiet && last.replace(progress.phase) != Some(progress.phase) {
+            let left = progress.left.map(|left| format!(", {left} left"));
             println!(
-                "{}: {} bytes moved, {} left",
+                "{}: {} bytes moved{}",
                 words(progress.phase),
                 progress.moved,
-                progress.left
+                left.unwrap_or_default()
             );
         }
         !args.give_up.is_some_and(|when| when.is(progress.phase))

@@ -57,8 +57,8 @@ pub struct Progress {
     pub phase: Phase,
     /// Bytes that were moved.
     pub moved: u64,
-    /// Bytes that are left, as far as the source knows.
-    pub left: u64,
+    /// Bytes that are left, if the source can tell.
+    pub left: Option<u64>,
 }
 
 /// What moving took.
@@ -176,7 +176,7 @@ impl Move<'_> {
         Failure::Target { phase, error }
     }
 
-    fn tell(&mut self, left: u64) -> Result<(), Failure> {
+    fn tell(&mut self, left: Option<u64>) -> Result<(), Failure> {
         let progress = Progress {
             phase: self.phase,
             moved: self.moved,
@@ -190,11 +190,11 @@ impl Move<'_> {
     }
 
     /// Moves so many bytes, or all that there are.
-    fn copy(&mut self, most: u64) -> Result<u64, Failure> {
+    fn copy(&mut self, most: Option<u64>) -> Result<u64, Failure> {
         let mut piece = vec![0; PIECE];
         let mut done = 0;
-        while done < most {
-            let room = usize::try_from(most - done).map_or(PIECE, |left| left.min(PIECE));
+        while most != Some(done) {
+            let room = most.map_or(PIECE, |most| (most - done).min(PIECE as u64) as usize);
             let count = match self.from.read(&mut piece[..room]) {
                 Ok(0) => break,
                 Ok(count) => count,
@@ -209,7 +209,7 @@ impl Move<'_> {
                 .map_err(|error| self.target(errno(error)))?;
             done += count as u64;
             self.moved += count as u64;
-            self.tell(most.saturating_sub(done))?;
+            self.tell(most.map(|most| most - done))?;
         }
         Ok(done)
     }
@@ -249,11 +249,11 @@ fn attempt(
             going.phase = Phase::PreCopy(round);
             let info = precopy_info(&going.from).map_err(|error| going.source(error))?;
             let left = info.initial_bytes + info.dirty_bytes;
-            going.tell(left)?;
+            going.tell(Some(left))?;
             if round > 1 && left <= plan.threshold {
                 break;
             }
-            moved.running += going.copy(left)?;
+            moved.running += going.copy(Some(left))?;
             moved.rounds = round;
         }
         going.phase = Phase::StopCopy;
@@ -285,10 +285,10 @@ fn attempt(
             watch,
         }
     };
-    moved.stopped = going.copy(u64::MAX)?;
+    moved.stopped = going.copy(None)?;
 
     going.phase = Phase::Resume;
-    going.tell(0)?;
+    going.tell(Some(0))?;
     if target.can(uapi::MIGRATION_P2P) {
         target
             .go(uapi::DEVICE_STATE_RUNNING_P2P)
