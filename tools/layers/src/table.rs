@@ -225,6 +225,9 @@ mod tests {
         Then `vfio_iommu_type1.ko`:\n\n\
         | Layer | Room | Files | What it is |\n|---|---|---|---|\n\
         | 1 | all | `rust_type1.rs` | No `unsafe` |\n\n\
+        At last `vfio`:\n\n\
+        | Layer | Room | Files | What it is |\n|---|---|---|---|\n\
+        | 1 | all | `rust_driver.rs` | A crate |\n\n\
         | Name | Files | Why there are several |\n|---|---|---|\n\
         | `T` | `a.rs`, `b.rs` | because |\n\
         <!-- layers: end -->\n";
@@ -233,14 +236,15 @@ mod tests {
     fn rooms_and_names_are_read() {
         let after = "| Layer | of | another | kind |\n";
         let tables = Tables::parse(&format!("{GOOD}{after}")).unwrap();
-        let [core, type1] = &tables.plans[..] else {
-            panic!("two plans");
+        let [core, type1, driver] = &tables.plans[..] else {
+            panic!("three plans");
         };
         assert_eq!((core.module, core.rooms.len()), ("vfio.ko", 2));
         assert_eq!((core.rooms[0].layer, core.rooms[0].line), (1, 7));
         assert!(core.rooms[0].raw && !core.rooms[0].may_be_unsafe);
         assert!(core.rooms[1].raw && core.rooms[1].may_be_unsafe);
         assert!(!type1.rooms[0].raw && !type1.rooms[0].may_be_unsafe);
+        assert!(core.is_module() && !driver.is_module());
         assert_eq!(tables.twice[0].files, ["a.rs", "b.rs"]);
     }
 
@@ -264,6 +268,11 @@ mod tests {
             ("layers: begin", "begin", "there is no line"),
             ("layers: end", "end", "there is no line"),
             ("First `vfio.ko`", "First vfio.ko", "names no module"),
+            (
+                "At last `vfio`",
+                "At last `vfio.ko`",
+                "no table of rooms for `vfio`",
+            ),
             ("[raw] ", "[war] ", "`war` is none of the marks"),
             ("[raw] ", "[raw ", "without `]`"),
             ("| 0 | low", "| low", "cells"),

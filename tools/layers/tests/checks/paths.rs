@@ -209,12 +209,13 @@ fn error(root: &str) -> String {
     let table = "\n\n| Layer | Room | Files | What it is |\n|-|-|-|-|\n| 0 | a | `a` | |\n\n";
     let document = format!(
         "<!-- layers: begin -->\n`vfio.ko`{table}`vfio_iommu_type1.ko`{table}\
-         <!-- layers: end -->\n"
+         `vfio`{table}<!-- layers: end -->\n"
     );
     for (path, text) in [
         ("docs/architecture.md", &*document),
         ("rust_vfio/rust_vfio.rs", root),
         ("rust_vfio/rust_type1.rs", ""),
+        ("rust_vfio/rust_driver.rs", ""),
     ] {
         let path = top.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

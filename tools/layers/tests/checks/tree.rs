@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, fs};
 /// The rooms that all trees have. The bindings are marked, the other rooms are not.
 const ROOMS: &str = "| 0 | bindings | `bindings.rs` | [raw, unsafe] |\n";
 
-/// A tree under construction: a crate `vfio.ko` with the files of a test, and a crate
-/// `vfio_iommu_type1.ko` in which there is nothing unless a test puts it there.
+/// A tree under construction: a crate `vfio.ko` with the files of a test, and the crates
+/// `vfio_iommu_type1.ko` and `vfio` in which there is nothing unless a test puts it there.
 #[derive(Clone)]
 pub(crate) struct Tree {
     files: BTreeMap<String, String>,
     core: String,
     type1: String,
+    driver: String,
     twice: String,
 }
 
@@ -23,10 +24,12 @@ impl Tree {
             files: BTreeMap::new(),
             core: format!("{ROOMS}| 9 | root | `rust_vfio.rs` | |\n"),
             type1: format!("{ROOMS}| 9 | root | `rust_type1.rs` | |\n"),
+            driver: format!("{ROOMS}| 9 | root | `rust_driver.rs` | |\n"),
             twice: String::new(),
         };
         tree.file("rust_vfio.rs", &format!("mod bindings; {root}"))
             .file("rust_type1.rs", "mod bindings;")
+            .file("rust_driver.rs", "mod bindings;")
             .file("bindings.rs", "pub(crate) use vfio_bindings::*;")
     }
 
@@ -59,6 +62,12 @@ impl Tree {
         self
     }
 
+    /// Adds a room of `vfio`, the crate for drivers.
+    pub(crate) fn driver_room(mut self, layer: u32, files: &str) -> Self {
+        self.driver += &format!("| {layer} | driver | {files} | |\n");
+        self
+    }
+
     /// Allows a name for several types.
     pub(crate) fn twice(mut self, name: &str, files: &str) -> Self {
         self.twice += &format!("| `{name}` | {files} | a reason |\n");
@@ -78,13 +87,18 @@ impl Tree {
         }
         let header = "| Layer | Room | Files | What it is |\n|---|---|---|---|\n";
         let Self {
-            core, type1, twice, ..
+            core,
+            type1,
+            driver,
+            twice,
+            ..
         } = self;
         write(
             "docs/architecture.md",
             &format!(
                 "<!-- layers: begin -->\n`vfio.ko`:\n\n{header}{core}\n\
                  `vfio_iommu_type1.ko`:\n\n{header}{type1}\n\
+                 `vfio`:\n\n{header}{driver}\n\
                  | Name | Files | Why there are several |\n|---|---|---|\n{twice}\n\
                  <!-- layers: end -->\n"
             ),

@@ -34,6 +34,18 @@ fn both_modules_have_the_same_names() {
 }
 
 #[test]
+fn the_crate_for_drivers_has_names_of_its_own() {
+    let tree = Tree::new("mod a;")
+        .file_room(1, "a.rs", "struct T;")
+        .file("rust_driver.rs", "mod bindings; mod b; struct T;")
+        .file("b.rs", "")
+        .driver_room(1, "`b.rs`");
+    tree.clone().is_fine();
+    tree.file("b.rs", "struct T;")
+        .finds(&["rust_vfio/rust_driver.rs:1: `T` is also a type in rust_vfio/b.rs:1"]);
+}
+
+#[test]
 fn a_file_of_both_modules_defines_its_types_once() {
     Tree::new("mod a;")
         .file("rust_type1.rs", "mod bindings; mod a;")
@@ -87,8 +99,8 @@ fn the_table_allows_nothing_that_is_not_there() {
         .twice("T", "`a.rs`, `b.rs`")
         .twice("V", "`a.rs`")
         .finds(&[
-            "docs/architecture.md:20: `a.rs` has no `T` of which there is a second one",
-            "docs/architecture.md:20: `b.rs` has no `T` of which there is a second one",
-            "docs/architecture.md:21: `a.rs` has no `V` of which there is a second one",
+            "docs/architecture.md:27: `a.rs` has no `T` of which there is a second one",
+            "docs/architecture.md:27: `b.rs` has no `T` of which there is a second one",
+            "docs/architecture.md:28: `a.rs` has no `V` of which there is a second one",
         ]);
 }
