@@ -9,6 +9,10 @@
 #   include <this project>/rust_vfio/driver/driver.mk
 #
 
+ifeq ($(vfio_driver),)
+$(error set vfio_driver to the object of the root of the driver's crate before this line)
+endif
+
 vfio_dir := $(patsubst %/driver/driver.mk,%,$(lastword $(MAKEFILE_LIST)))
 
 vfio_gen   := $(obj)/bindings_generated.rs

@@ -7,10 +7,11 @@
 //!
 //! * No function is called before registration or after unregistration has returned, but `release`.
 //! * `open_device`, `close_device` and what concerns iommufd run under the lock of the device's
-//! set, one at a time. `open_device` begins a session and `close_device` ends it, when no file of
-//! the device is left. * `read`, `write`, `ioctl`, `mmap` and the functions of migration and
-//! logging are called for a file of the device, so between these two. * `dma_unmap` may be called
-//! from before `open_device` until after `close_device`.
+//!   set, one at a time. `open_device` begins a session and `close_device` ends it, when no file of
+//!   the device is left.
+//! * `read`, `write`, `ioctl`, `mmap` and the functions of migration and logging are called for a
+//!   file of the device, so between these two.
+//! * `dma_unmap` may be called from before `open_device` until after `close_device`.
 
 use core::marker::PhantomData;
 

@@ -6,7 +6,7 @@ use anyhow::{ensure, Result};
 use vfio_selftests::{
     migrate::{migrate, Phase, Plan},
     module,
-    sample::{Register, Registers, Sample, MEMORY, MODULE},
+    sample::{self, Register, Registers, MEMORY, MODULE},
     target::Target,
     uapi,
 };
@@ -33,8 +33,8 @@ fn expected(steps: u64) -> Vec<u8> {
 /// Moves device 0 to device 1.
 pub(crate) fn move_device() -> Result<()> {
     module::load(MODULE, "")?;
-    let source = Sample::get(0)?.open(uapi::TYPE1v2_IOMMU)?;
-    let target = Sample::get(1)?.open(uapi::TYPE1v2_IOMMU)?;
+    let source = sample::device(0)?.open(uapi::TYPE1v2_IOMMU)?;
+    let target = sample::device(1)?.open(uapi::TYPE1v2_IOMMU)?;
     let (first, second) = (
         Registers::of(&source.device)?,
         Registers::of(&target.device)?,

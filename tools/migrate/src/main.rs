@@ -5,15 +5,14 @@
 //! Both devices must be bound to their driver for VFIO, and nobody else may have them
 //! open. The target goes on afterwards, until this program ends.
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use vfio_selftests::{
     container::Container,
     migrate::{migrate, Phase, Plan, Progress},
-    sysfs,
-    target::Target,
+    target::{Named, Target},
     uapi,
 };
 
@@ -58,37 +57,6 @@ impl When {
                 | (Self::StopCopy, Phase::StopCopy)
                 | (Self::Resume, Phase::Resume)
         )
-    }
-}
-
-/// A device of any bus.
-struct Named {
-    name: String,
-    sysfs: std::path::PathBuf,
-}
-
-impl Target for Named {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn sysfs(&self) -> &Path {
-        &self.sysfs
-    }
-}
-
-impl Named {
-    /// Finds a device that VFIO knows.
-    fn find(name: &str) -> Result<Self> {
-        let sysfs = sysfs::list("/sys/bus")
-            .into_iter()
-            .map(|bus| bus.join("devices").join(name))
-            .find(|device| device.join("vfio-dev").exists())
-            .with_context(|| {
-                format!("VFIO knows no device {name}: is it bound to a driver for VFIO?")
-            })?;
-        let name = name.to_owned();
-        Ok(Self { name, sysfs })
     }
 }
 

@@ -2,13 +2,11 @@
 //! The devices of `rust_vfio_sample`, the emulated device that is written with the
 //! API for drivers in Rust.
 
-use std::path::{Path, PathBuf};
-
 use rustix::io::{Errno, Result};
 
 use crate::{
     device::Device,
-    target::{bus_device, wait_for, Target},
+    target::{wait_for, Named},
     PAGE,
 };
 
@@ -52,34 +50,11 @@ pub const ADD: u64 = 2;
 /// Keeps the page of memory, by which it copies then.
 pub const KEEP: u64 = 3;
 
-/// One of the two devices, which are there while the module is loaded.
-#[derive(Debug)]
-pub struct Sample {
-    name: String,
-    sysfs: PathBuf,
-}
-
-impl Target for Sample {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn sysfs(&self) -> &Path {
-        &self.sysfs
-    }
-}
-
-impl Sample {
-    /// Device 0 or 1.
-    pub fn get(number: u32) -> anyhow::Result<Self> {
-        let name = format!("rust-vfio-sample-{number}");
-        let sample = Self {
-            sysfs: bus_device("faux", &name),
-            name,
-        };
-        wait_for("the sample device", || sample.vfio_name().is_some())?;
-        Ok(sample)
-    }
+/// Finds device 0 or 1. Both are there while the module is loaded.
+pub fn device(number: u32) -> anyhow::Result<Named> {
+    let name = format!("rust-vfio-sample-{number}");
+    wait_for("the sample device", || Named::find(&name).is_ok())?;
+    Named::find(&name)
 }
 
 /// What a sample device can be asked.

@@ -114,6 +114,38 @@ pub trait Target {
     }
 }
 
+/// A device of any bus.
+#[derive(Debug)]
+pub struct Named {
+    name: String,
+    sysfs: PathBuf,
+}
+
+impl Target for Named {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn sysfs(&self) -> &Path {
+        &self.sysfs
+    }
+}
+
+impl Named {
+    /// Finds a device with a driver for VFIO by the name that its bus knows.
+    pub fn find(name: &str) -> Result<Self> {
+        let sysfs = sysfs::list("/sys/bus")
+            .into_iter()
+            .map(|bus| bus.join("devices").join(name))
+            .find(|device| device.join("vfio-dev").exists())
+            .with_context(|| {
+                format!("VFIO knows no device {name}: is it bound to a driver for VFIO?")
+            })?;
+        let name = name.to_owned();
+        Ok(Self { name, sysfs })
+    }
+}
+
 /// A device with all that is needed to use it. Closed in this order.
 #[derive(Debug)]
 pub struct Session {

@@ -12,7 +12,7 @@ use vfio_selftests::{
     module,
     request::{bytes_of, Arg},
     sample::{
-        Register, Registers, Sample, ADD, COPY, ID, IRQ_DONE, IRQ_REQUEST, KEEP, MEMORY, MODULE,
+        self, Register, Registers, ADD, COPY, ID, IRQ_DONE, IRQ_REQUEST, KEEP, MEMORY, MODULE,
     },
     target::{Session, Target},
     uapi::{
@@ -79,7 +79,7 @@ impl Opened {
     pub(super) fn new() -> anyhow::Result<Self> {
         let module = Loaded::new()?;
         Ok(Self {
-            session: Sample::get(0)?.open(uapi::TYPE1v2_IOMMU)?,
+            session: sample::device(0)?.open(uapi::TYPE1v2_IOMMU)?,
             _module: module,
         })
     }
@@ -504,7 +504,7 @@ fn F214_reset() -> TestResult {
     drop(file);
     let Opened { session, _module } = opened;
     drop(session);
-    let session = Sample::get(0)?.open(uapi::TYPE1v2_IOMMU)?;
+    let session = sample::device(0)?.open(uapi::TYPE1v2_IOMMU)?;
     assert_eq!(Registers::of(&session.device)?.get(Register::Steps)?, 0);
     Ok(())
 }

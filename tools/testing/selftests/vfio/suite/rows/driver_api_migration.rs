@@ -15,7 +15,7 @@ use vfio_selftests::{
     device::Device,
     migrate::{migrate, Failure, Moved, Phase, Plan, Progress},
     migration::precopy_info,
-    sample::{Register, Registers, Sample, MEMORY},
+    sample::{self, Register, Registers, MEMORY},
     target::{Session, Target},
     uapi, PAGE,
 };
@@ -62,8 +62,8 @@ impl Pair {
     fn new() -> anyhow::Result<Self> {
         let module = Loaded::new()?;
         Ok(Self {
-            source: Sample::get(0)?.open(uapi::TYPE1v2_IOMMU)?,
-            target: Sample::get(1)?.open(uapi::TYPE1v2_IOMMU)?,
+            source: sample::device(0)?.open(uapi::TYPE1v2_IOMMU)?,
+            target: sample::device(1)?.open(uapi::TYPE1v2_IOMMU)?,
             _module: module,
         })
     }
