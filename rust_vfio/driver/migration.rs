@@ -47,8 +47,7 @@
 //! #     fn read(&mut self, _: &Opened<'_, Device>, _: &mut [u8]) -> Result<usize> { Ok(0) }
 //! # }
 //! # impl Sink<Device> for Resuming {
-//! #     fn write(&mut self, _: &Opened<'_, Device>, data: &[u8]) -> Result<usize> { Ok(data.len())
-//! }
+//! #     fn write(&mut self, _: &Opened<'_, Device>, _: &[u8]) -> Result<usize> { Ok(1) }
 //! # }
 //! # #[vtable]
 //! # impl Driver for Device {
@@ -108,7 +107,8 @@
 //! ```
 //!
 //! While data are moved there is a value of the driver's, which one arc returns and another one
-//! consumes. So a driver cannot save without having begun to, or finish twice.
+//! consumes. So a driver cannot save without having begun to, or finish twice. A device with
+//! little to save has this value ready-made: [`Bytes`].
 //!
 //! # Locks
 //!
@@ -116,6 +116,7 @@
 //! written beside them, one call at a time for each file.
 
 mod arcs;
+mod bytes;
 mod machine;
 mod stream;
 
@@ -133,6 +134,7 @@ pub use arcs::{
     StoppedP2p,
     Support, //
 };
+pub use bytes::Bytes;
 pub(crate) use machine::{
     close,
     reset,

@@ -33,8 +33,7 @@ use vfio::{
     irq::Irq,
     migration::{
         self,
-        Sink,
-        Source,
+        Bytes,
         StopCopy, //
     },
     region::{
@@ -259,46 +258,9 @@ fn wait(device: &Opened<'_, Edu>) -> Result {
 const SAVED: usize = 7;
 const BYTES: usize = SAVED * 8;
 
-/// A device that is being saved.
-struct Saving {
-    data: [u8; BYTES],
-    read: usize,
-}
-
-/// A device that is being restored.
-struct Resuming {
-    data: [u8; BYTES],
-    written: usize,
-}
-
-impl Source<Edu> for Saving {
-    fn read(&mut self, _: &Opened<'_, Edu>, data: &mut [u8]) -> Result<usize> {
-        let rest = self.data.get(self.read..).ok_or(EINVAL)?;
-        let count = rest.len().min(data.len());
-        let (to, from) = data.get_mut(..count).zip(rest.get(..count)).ok_or(EINVAL)?;
-        to.copy_from_slice(from);
-        self.read += count;
-        Ok(count)
-    }
-}
-
-impl Sink<Edu> for Resuming {
-    fn write(&mut self, _: &Opened<'_, Edu>, data: &[u8]) -> Result<usize> {
-        let rest = self.data.get_mut(self.written..).ok_or(EINVAL)?;
-        let count = rest.len().min(data.len());
-        if count == 0 {
-            return Err(ENOSPC);
-        }
-        let (to, from) = rest.get_mut(..count).zip(data.get(..count)).ok_or(EINVAL)?;
-        to.copy_from_slice(from);
-        self.written += count;
-        Ok(count)
-    }
-}
-
 impl StopCopy for Edu {
-    type Saving = Saving;
-    type Resuming = Resuming;
+    type Saving = Bytes<BYTES>;
+    type Resuming = Bytes<BYTES>;
 
     fn stop(device: &Opened<'_, Self>) -> Result {
         let session = device.session();
@@ -314,7 +276,7 @@ impl StopCopy for Edu {
         Ok(())
     }
 
-    fn save(device: &Opened<'_, Self>) -> Result<Saving> {
+    fn save(device: &Opened<'_, Self>) -> Result<Bytes<BYTES>> {
         let bar = device.bar(device.pci()?)?;
         if bar.read32(register::INTERRUPTS) != 0 {
             return Err(EBUSY);
@@ -333,22 +295,17 @@ impl StopCopy for Edu {
         for (to, from) in data.chunks_exact_mut(8).zip(registers) {
             to.copy_from_slice(&from.to_le_bytes());
         }
-        Ok(Saving { data, read: 0 })
+        Ok(Bytes::new(data))
     }
 
-    fn resume(_: &Opened<'_, Self>) -> Result<Resuming> {
-        Ok(Resuming {
-            data: [0; BYTES],
-            written: 0,
-        })
+    fn resume(_: &Opened<'_, Self>) -> Result<Bytes<BYTES>> {
+        Ok(Bytes::empty())
     }
 
-    fn resumed(device: &Opened<'_, Self>, resuming: Resuming) -> Result {
-        if resuming.written < BYTES {
-            return Err(EINVAL);
-        }
+    fn resumed(device: &Opened<'_, Self>, resuming: Bytes<BYTES>) -> Result {
+        let data = resuming.complete()?;
         let mut registers = [0; SAVED];
-        for (to, from) in registers.iter_mut().zip(resuming.data.chunks_exact(8)) {
+        for (to, from) in registers.iter_mut().zip(data.chunks_exact(8)) {
             *to = u64::from_le_bytes(from.try_into().map_err(|_| EINVAL)?);
         }
         restore(device, &registers)

@@ -172,32 +172,38 @@ impl Device {
     }
 
     /// Any request on interrupts; `argsz` is filled in.
-    pub fn set_irqs(&self, mut set: IrqSet, data: &[u8]) -> Result<()> {
-        let head = mem::size_of::<IrqSet>();
-        set.argsz = u32::try_from(head + data.len()).map_err(|_| Errno::INVAL)?;
-        let mut bytes = request::bytes_of(&set).to_vec();
-        bytes.extend_from_slice(data);
-        Arg::from_bytes(&bytes).send(&self.fd, uapi::DEVICE_SET_IRQS)?;
+    pub fn set_irqs(&self, set: IrqSet, data: &[u8]) -> Result<()> {
+        irqs_arg(set, data)?.send(&self.fd, uapi::DEVICE_SET_IRQS)?;
         Ok(())
     }
 
     /// Uses a feature: its number with `DEVICE_FEATURE_*` flags. `data` is what
     /// goes in and what comes out; the result is that of the request.
     pub fn feature(&self, flags: u32, data: &mut [u8]) -> Result<u32> {
-        let head = mem::size_of::<DeviceFeature>();
-        let argsz = u32::try_from(head + data.len()).map_err(|_| Errno::INVAL)?;
-        let mut bytes = request::bytes_of(&DeviceFeature {
-            argsz,
-            flags,
-            data: [],
-        })
-        .to_vec();
-        bytes.extend_from_slice(data);
-        let arg = Arg::from_bytes(&bytes);
+        let arg = feature_arg(flags, data)?;
         let result = arg.send(&self.fd, uapi::DEVICE_FEATURE)?;
-        data.copy_from_slice(&arg.bytes()[head..]);
+        data.copy_from_slice(&arg.bytes()[mem::size_of::<DeviceFeature>()..]);
         Ok(result)
     }
+}
+
+/// The argument of DEVICE_SET_IRQS; `argsz` is filled in.
+pub fn irqs_arg(mut set: IrqSet, data: &[u8]) -> Result<Arg> {
+    let head = mem::size_of::<IrqSet>();
+    set.argsz = u32::try_from(head + data.len()).map_err(|_| Errno::INVAL)?;
+    Ok(Arg::from_bytes(&[request::bytes_of(&set), data].concat()))
+}
+
+/// The argument of DEVICE_FEATURE.
+pub fn feature_arg(flags: u32, data: &[u8]) -> Result<Arg> {
+    let head = mem::size_of::<DeviceFeature>();
+    let argsz = u32::try_from(head + data.len()).map_err(|_| Errno::INVAL)?;
+    let head = DeviceFeature {
+        argsz,
+        flags,
+        data: [],
+    };
+    Ok(Arg::from_bytes(&[request::bytes_of(&head), data].concat()))
 }
 
 /// An eventfd, to be told of interrupts.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use rustix::io::{Errno, Result};
-use vfio_uapi::{self as uapi, PrecopyInfo};
+use vfio_uapi::{self as uapi, DeviceFeature, PrecopyInfo};
 
 use crate::{
-    device::Device,
+    device::{feature_arg, Device},
     request::{self, Arg},
 };
 
@@ -26,6 +26,13 @@ pub fn precopy_info(file: impl AsFd) -> Result<PrecopyInfo> {
     });
     arg.send(file, uapi::MIG_GET_PRECOPY_INFO)?;
     Ok(arg.get(0))
+}
+
+/// The argument that takes a device to a state.
+pub fn state_arg(state: u32) -> Result<Arg> {
+    let mut data = [0; 8];
+    data[..4].copy_from_slice(&state.to_ne_bytes());
+    feature_arg(SET | uapi::DEVICE_FEATURE_MIG_DEVICE_STATE, &data)
 }
 
 /// What the migration of a device is about.
@@ -46,10 +53,13 @@ impl Device {
 
     /// Takes it to a state. If that begins to save or to resume there is a file.
     pub fn set_migration_state(&self, state: u32) -> Result<Option<OwnedFd>> {
-        let mut data = [0; 8];
-        data[..4].copy_from_slice(&state.to_ne_bytes());
-        self.feature(SET | uapi::DEVICE_FEATURE_MIG_DEVICE_STATE, &mut data)?;
-        let number: i32 = request::from_bytes(&data[4..]).ok_or(Errno::INVAL)?;
+        self.send_migration_state(&state_arg(state)?)
+    }
+
+    /// The same with an argument that was made before.
+    pub fn send_migration_state(&self, arg: &Arg) -> Result<Option<OwnedFd>> {
+        arg.send(self, uapi::DEVICE_FEATURE)?;
+        let number: i32 = arg.get(mem::size_of::<DeviceFeature>() + 4);
         // SAFETY: The request made this descriptor, and only we know of it.
         Ok((number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) }))
     }

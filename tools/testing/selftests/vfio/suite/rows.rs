@@ -14,6 +14,7 @@ mod dirty_words;
 mod dma_rw;
 mod driver_api;
 mod driver_api_edu;
+mod driver_api_faults;
 mod driver_api_migration;
 mod fault_injection;
 mod fixture_faults;
@@ -121,6 +122,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (Both, driver_api::ROWS),
     (One, driver_api_migration::ROWS),
     (One, driver_api_edu::ROWS),
+    (One, driver_api_faults::ROWS),
     (Both, load::ROWS),
     (One, pci::ROWS),
     (One, compat::ROWS),

@@ -6,8 +6,9 @@ use std::{fs::File, io::Read, thread, time::Duration};
 use rustix::io::Errno;
 use vfio_selftests::{
     config,
-    device::{Device, Event},
+    device::{feature_arg, Device, Event},
     dirty::DirtyPages,
+    iommufd::Iommufd,
     memory::Memory,
     module,
     request::{bytes_of, Arg},
@@ -37,13 +38,14 @@ pub(crate) const ROWS: &[Row] = rows![
     F212_copies,
     F212_pins,
     F212_pins_end_with_the_session,
+    F212_by_iommufd,
     F213_dirty_log,
     F214_reset,
     F215_asked_back,
     F215_two_files,
 ];
 
-const IOVA: u64 = 1 << 32;
+pub(super) const IOVA: u64 = 1 << 32;
 
 /// The module, loaded for a test.
 pub(super) struct Loaded(());
@@ -403,26 +405,84 @@ fn F212_pins_end_with_the_session() -> TestResult {
     Ok(())
 }
 
+/// The same by way of an iommufd, whose address spaces come and go while the device is open.
+fn F212_by_iommufd() -> TestResult {
+    let _module = Loaded::new()?;
+    let iommufd = Iommufd::open()?;
+    let (device, _) = sample::device(0)?.bind_to(&iommufd)?;
+    let memory = Memory::anonymous(2 * PAGE)?;
+    let registers = Registers::of(&device)?;
+    registers.set(Register::Value, 7)?;
+    registers.set(Register::Address, IOVA)?;
+    fails(registers.set(Register::Command, COPY), Errno::NOENT);
+    fails(registers.set(Register::Command, KEEP), Errno::NOENT);
+    for _ in 0..2 {
+        let ioas = iommufd.ioas()?;
+        device.attach(ioas)?;
+        fails(registers.set(Register::Command, COPY), Errno::NOENT);
+        memory.fill(0);
+        iommufd.map(ioas, &memory, IOVA)?;
+        registers.set(Register::Command, COPY)?;
+        assert_eq!(memory.read(0, 8), 7_u64.to_le_bytes());
+        registers.set(Register::Command, KEEP)?;
+        // It gives the page back when that is unmapped.
+        assert_eq!(iommufd.unmap(ioas, IOVA, 2 * PAGE as u64)?, 2 * PAGE as u64);
+        fails(registers.set(Register::Command, COPY), Errno::NOENT);
+        // And when it is taken out of the address space.
+        iommufd.map(ioas, &memory, IOVA)?;
+        registers.set(Register::Command, KEEP)?;
+        device.detach()?;
+        fails(registers.set(Register::Command, COPY), Errno::NOENT);
+        iommufd.unmap(ioas, IOVA, 2 * PAGE as u64)?;
+    }
+    Ok(())
+}
+
 const LOG_START: u32 = uapi::DEVICE_FEATURE_DMA_LOGGING_START | uapi::DEVICE_FEATURE_SET;
 const LOG_STOP: u32 = uapi::DEVICE_FEATURE_DMA_LOGGING_STOP | uapi::DEVICE_FEATURE_SET;
 const LOG_REPORT: u32 = uapi::DEVICE_FEATURE_DMA_LOGGING_REPORT | uapi::DEVICE_FEATURE_GET;
 
+/// A request to start the dirty log.
+pub(super) struct LogStart {
+    arg: Arg,
+    /// What `arg` points to.
+    _range: Arg,
+}
+
+impl LogStart {
+    pub(super) fn new() -> rustix::io::Result<Self> {
+        let range = Arg::new(&LogRange {
+            iova: IOVA,
+            length: 64 * PAGE as u64,
+        });
+        let control = LogControl {
+            page_size: PAGE as u64,
+            num_ranges: 1,
+            reserved: 0,
+            ranges: range.address() as u64,
+        };
+        Ok(Self {
+            arg: feature_arg(LOG_START, bytes_of(&control))?,
+            _range: range,
+        })
+    }
+
+    pub(super) fn send(&self, device: &Device) -> rustix::io::Result<()> {
+        self.arg.send(device, uapi::DEVICE_FEATURE)?;
+        Ok(())
+    }
+}
+
 fn log_start(device: &Device) -> rustix::io::Result<()> {
-    let range = Arg::new(&LogRange {
-        iova: IOVA,
-        length: 64 * PAGE as u64,
-    });
-    let control = LogControl {
-        page_size: PAGE as u64,
-        num_ranges: 1,
-        reserved: 0,
-        ranges: range.address() as u64,
-    };
-    device.feature(LOG_START, &mut bytes_of(&control).to_vec())?;
-    Ok(())
+    LogStart::new()?.send(device)
 }
 
 /// The pages of a range that the device has written.
+pub(super) fn log_stop(device: &Device) -> rustix::io::Result<()> {
+    device.feature(LOG_STOP, &mut [])?;
+    Ok(())
+}
+
 fn log_report(device: &Device, first: u64, pages: usize) -> rustix::io::Result<Vec<usize>> {
     let bitmap = DirtyPages::new(pages);
     let report = LogReport {
@@ -447,7 +507,7 @@ fn F213_dirty_log() -> TestResult {
     };
     // Nothing is logged before the start.
     fails(log_report(device, IOVA, 64), Errno::INVAL);
-    fails(device.feature(LOG_STOP, &mut []), Errno::INVAL);
+    fails(log_stop(device), Errno::INVAL);
     write_to(1)?;
     log_start(device)?;
     fails(log_start(device), Errno::INVAL);
@@ -460,8 +520,8 @@ fn F213_dirty_log() -> TestResult {
         assert_eq!(log_report(device, IOVA, 64)?, [40]);
         assert_eq!(log_report(device, IOVA, 64)?, []);
     }
-    device.feature(LOG_STOP, &mut [])?;
-    fails(device.feature(LOG_STOP, &mut []), Errno::INVAL);
+    log_stop(device)?;
+    fails(log_stop(device), Errno::INVAL);
     // Closing the device stops it as well.
     log_start(device)?;
     let Opened { session, _module } = opened;

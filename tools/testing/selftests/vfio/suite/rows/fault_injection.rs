@@ -165,7 +165,7 @@ impl Ledger {
 
 /// Lets each allocation of a request fail in turn. The request works without
 /// that, and `undo` makes it not have happened.
-fn fails_cleanly<T>(
+pub(super) fn fails_cleanly<T>(
     request: impl Fn() -> rustix::io::Result<T>,
     undo: impl Fn(T) -> rustix::io::Result<()>,
 ) -> TestResult {
@@ -192,20 +192,20 @@ fn fails_cleanly<T>(
 }
 
 /// The undoing of what goes with its file.
-fn close<T>(file: T) -> rustix::io::Result<()> {
+pub(super) fn close<T>(file: T) -> rustix::io::Result<()> {
     drop(file);
     Ok(())
 }
 
 /// The argument of GROUP_GET_DEVICE_FD, made before because that allocates.
-struct Name(Arg);
+pub(super) struct Name(Arg);
 
 impl Name {
-    fn of(target: &impl Target) -> Self {
+    pub(super) fn of(target: &impl Target) -> Self {
         Self(Arg::from_bytes(&[target.name().as_bytes(), &[0]].concat()))
     }
 
-    fn open(&self, group: &Group) -> rustix::io::Result<Device> {
+    pub(super) fn open(&self, group: &Group) -> rustix::io::Result<Device> {
         let fd = self.0.send(group, uapi::GROUP_GET_DEVICE_FD)?;
         let fd = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
         // SAFETY: The request made this descriptor, and only we know of it.
