@@ -23,14 +23,15 @@ tree=$work/tree
 # What groups and containers can show, what nodes can, what groups in an iommufd
 # can with containers beside them and without any, and the rest.
 by_group=F00,F01,F02,F030,F031,F032,F099,F100,F109,F110,F117,F118
+by_group+=,F210,F211,F212_copies,F212_pins,F216
 by_node=F039,F040,F041,F042,F043,F044,F047_bind_fails,F048,F049,F050,F051,F052,F054,F055
-by_node+=,F142,R31,R53,T11_driver_without_rights_by_node
+by_node+=,F142,F212_by_iommufd,R31,R53,T11_driver_without_rights_by_node
 in_iommufd=F137_close,F137_no_,F137_open,F137_zombie,F138_pin_errors,F138_unmap,F139,F143,R30
 in_iommufd+=,T11_driver_without_rights_by_group_in
 beside=F137,F138,F140,F141,R38,R55
 # Nodes in a kernel that has no groups, of which the other rows make use.
 node_alone=F039,F040,F041,F043,F044_bind_once,F048,F049,F050,F051,F052,F054,F055
-node_alone+=,F142_bind,R31,R53,T11_driver_without_rights_by_node
+node_alone+=,F142_bind,F212_by_iommufd,R31,R53,T11_driver_without_rights_by_node
 # Name; what is switched off; which tests run.
 matrix=(
 	"all-on::$by_group,$by_node,$in_iommufd,$beside"
@@ -89,7 +90,7 @@ neighbours() {
 
 # build OUT: everything. Any warning, of compilers or of modpost, is an error.
 build() {
-	local out=$1
+	local out=$1 dir
 	kmake -s -j"$(nproc)" prepare
 	mapfile -t modules < <(neighbours)
 	kmake -s -j"$(nproc)" "${modules[@]}"
@@ -99,11 +100,13 @@ build() {
 	"$top/tools/modules.sh" "$tree" "$top" "$out/ours" \
 		KCFLAGS=-Werror KRUSTFLAGS=-Dwarnings modules
 	cp "$out"/ours/*.ko "$out/modules/"
-	# The tests' own driver needs eventfds; without them there is no user either.
+	# The tests' own driver and those in Rust need eventfds; without them there is no user either.
 	if is VFIO_VIRQFD; then
-		"$top/tools/modules.sh" "$tree" "$top/tools/testing/selftests/vfio/fixture" \
-			"$out/fixture" KCFLAGS=-Werror KRUSTFLAGS=-Dwarnings modules
-		cp "$out"/fixture/*.ko "$out/modules/"
+		for dir in tools/testing/selftests/vfio/fixture samples/rust_vfio_{sample,edu}; do
+			"$top/tools/modules.sh" "$tree" "$top/$dir" "$out/${dir##*/}" \
+				KCFLAGS=-Werror KRUSTFLAGS=-Dwarnings modules
+			cp "$out/${dir##*/}"/*.ko "$out/modules/"
+		done
 	fi
 }
 

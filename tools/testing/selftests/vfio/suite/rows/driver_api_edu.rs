@@ -8,7 +8,6 @@ use vfio_selftests::{
     container::Container,
     device::{Device, Event},
     edu::Edu,
-    iommufd::Iommufd,
     memory::Memory,
     migrate::{migrate, Plan},
     module,
@@ -59,9 +58,7 @@ impl Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
+        // Also if the test has failed, for the sake of the next one.
         if let Err(error) = module::unload(MODULE) {
             eprintln!("unload {MODULE}: {error}");
         }
@@ -171,7 +168,7 @@ fn F218_memory() -> TestResult {
 
 fn F218_memory_by_iommufd() -> TestResult {
     let loaded = Loaded::new()?;
-    let iommufd = Iommufd::open()?;
+    let iommufd = bench::iommufd()?;
     let (device, _) = loaded.devices[0].bind_to(&iommufd)?;
     let ioas = iommufd.ioas()?;
     device.attach(ioas)?;
