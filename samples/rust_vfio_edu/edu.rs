@@ -54,6 +54,10 @@ mod register {
     pub(crate) const LIVENESS: usize = 0x04;
     pub(crate) const FACTORIAL: usize = 0x08;
     pub(crate) const STATUS: usize = 0x20;
+    /// Interrupts that have not been acknowledged.
+    pub(crate) const INTERRUPTS: usize = 0x24;
+    pub(crate) const INTERRUPT_RAISE: usize = 0x60;
+    pub(crate) const INTERRUPT_ACKNOWLEDGE: usize = 0x64;
     pub(crate) const DMA_SOURCE: usize = 0x80;
     pub(crate) const DMA_DESTINATION: usize = 0x88;
     pub(crate) const DMA_COUNT: usize = 0x90;
@@ -61,12 +65,6 @@ mod register {
 
     /// A bit of `STATUS`: the factorial is being computed.
     pub(crate) const COMPUTING: u32 = 1 << 0;
-    /// Raises interrupts.
-    pub(crate) const INTERRUPT_RAISE: usize = 0x60;
-    /// Acknowledges interrupts.
-    pub(crate) const INTERRUPT_ACKNOWLEDGE: usize = 0x64;
-    /// Interrupts that have not been acknowledged.
-    pub(crate) const INTERRUPTS: usize = 0x24;
     /// A bit of `STATUS`: an interrupt is raised when that is done.
     pub(crate) const RAISES: u32 = 1 << 7;
     /// A bit of `DMA_COMMAND`: memory is being copied.
@@ -97,7 +95,7 @@ struct Edu {
 /// What there is while the device is open.
 #[pin_data]
 struct Session {
-    /// Whether the device may not copy memory, because it is stopped for a migration.
+    /// Whether the device is stopped for a migration, and must not begin anything.
     #[pin]
     is_stopped: Mutex<bool>,
 }

@@ -59,12 +59,18 @@ impl<D: Data, M: Support<D>> Default for Machine<D, M> {
 }
 
 impl<D: Data, M: Support<D>> Machine<D, M> {
+    /// Ends what the file moves, and returns it.
+    fn take(&mut self) -> Content<D, M> {
+        let stream = self.stream.take();
+        stream.map_or(Content::Ended, |stream| stream.end())
+    }
+
     /// Ends what the file moves, and tells the driver.
     fn end(&mut self, device: &Opened<'_, D>) {
-        match self.stream.take().map(|stream| stream.end()) {
-            Some(Content::PreCopying(pre_copying)) => M::untrack(device, pre_copying),
-            Some(Content::Saving(saving)) => M::saved(device, saving),
-            Some(Content::Resuming(_) | Content::Ended) | None => {}
+        match self.take() {
+            Content::PreCopying(pre_copying) => M::untrack(device, pre_copying),
+            Content::Saving(saving) => M::saved(device, saving),
+            Content::Resuming(_) | Content::Ended => {}
         }
     }
 
@@ -107,8 +113,7 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
                 }
             }
             (RESUMING, STOP) => {
-                let content = self.stream.take().map(|stream| stream.end());
-                if let Some(Content::Resuming(resuming)) = content {
+                if let Content::Resuming(resuming) = self.take() {
                     if let Err(error) = M::resumed(device, resuming) {
                         self.fail();
                         return Err(error);

@@ -143,13 +143,16 @@ impl<D: Data, M: Support<D>> Stream<D, M> {
     /// Any error of the driver. There are no data any more then.
     pub(super) fn stop(&self, device: &Opened<'_, D>) -> Result {
         let mut content = self.content.lock();
-        let before = core::mem::replace(&mut *content, Content::Ended);
-        if let Content::PreCopying(pre_copying) = before {
-            *content = Content::Saving(M::stopped(device, pre_copying)?);
-        }
+        let result = match core::mem::replace(&mut *content, Content::Ended) {
+            Content::PreCopying(pre_copying) => {
+                M::stopped(device, pre_copying).map(|saving| *content = Content::Saving(saving))
+            }
+            _ => Ok(()),
+        };
         drop(content);
+        // Also after an error, because that has ended the data.
         self.device.object().parts().data_changed.notify_all();
-        Ok(())
+        result
     }
 
     /// Returns a file of the stream.

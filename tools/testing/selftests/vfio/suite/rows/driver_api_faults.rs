@@ -24,12 +24,15 @@ use super::{
     driver_api::{compute, log_stop, Loaded, LogStart, Opened, IOVA},
     fault_injection::{close, each_allocation, fails_cleanly, Name},
 };
-use crate::harness::{rows, Row, TestResult};
+use crate::{
+    check::Books,
+    harness::{rows, Row, TestResult},
+};
 
 pub(crate) const ROWS: &[Row] = rows![
     F219_open_out_of_memory.limit(120),
     F219_interrupts_out_of_memory,
-    F219_pin_out_of_memory,
+    F219_pin_out_of_memory.limit(120),
     F219_dirty_log_out_of_memory,
     F219_migration_out_of_memory.limit(240),
 ];
@@ -62,16 +65,29 @@ fn F219_interrupts_out_of_memory() -> TestResult {
 }
 
 fn F219_pin_out_of_memory() -> TestResult {
-    let opened = Opened::new()?;
     let memory = Memory::anonymous(PAGE)?;
     memory.fill(1);
-    opened.session.container.map(&memory, IOVA)?;
-    let registers = opened.registers()?;
-    let keep = || {
+    let mut refused = 0;
+    each_allocation(|fault| {
+        // A new device, whose table has no room for pages yet.
+        let opened = Opened::new()?;
+        opened.session.container.map(&memory, IOVA)?;
+        let registers = opened.registers()?;
         registers.set(Register::Address, IOVA)?;
-        registers.set(Register::Command, KEEP)
-    };
-    fails_cleanly(keep, |()| opened.device().reset())
+        let books = Books::open()?;
+        let keep = || registers.set(Register::Command, KEEP);
+        if let Err(error) = fault.during(keep)? {
+            ensure!(error == Errno::NOMEM, "{error}");
+            books.say(0, 0);
+            keep().context("the pin after one that failed")?;
+            refused += 1;
+        }
+        books.say(1, 1);
+        Ok(())
+    })?;
+    println!("# {refused} times ENOMEM");
+    ensure!(refused > 0, "no allocation mattered");
+    Ok(())
 }
 
 fn F219_dirty_log_out_of_memory() -> TestResult {
