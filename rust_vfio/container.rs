@@ -25,8 +25,14 @@ use kernel::{
     fs::File,
     new_spinlock,
     prelude::*,
+    seq_file::SeqFile,
+    seq_print,
     static_lock_class,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         ArcBorrow,
         SpinLock, //
@@ -50,6 +56,10 @@ use crate::{
         rwsem::RwSem,
         uaccess::UserAddr, //
     },
+    refusal::{
+        self,
+        Refusal, //
+    },
     uapi::ioctls,
     views::group_type::GroupType, //
 };
@@ -67,6 +77,8 @@ const VFIO_MINOR: i32 = 196;
 /// A container.
 #[pin_data]
 pub(crate) struct Container {
+    /// A number for people, which no other container has or will have.
+    id: u64,
     /// The groups in the container, newest first.
     #[pin]
     groups: RwSem<KVec<ContainerMember>>,
@@ -75,6 +87,9 @@ pub(crate) struct Container {
     #[pin]
     backend: SpinLock<Option<Arc<Backend>>>,
 }
+
+/// How many containers were created. Counts their numbers.
+static CREATED: Atomic<u64> = Atomic::new(1);
 
 /// A group in a container.
 struct ContainerMember {
@@ -93,6 +108,7 @@ fn are_noiommu(groups: &[ContainerMember]) -> Option<bool> {
 impl Container {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
+            id: CREATED.fetch_add(1u64, Relaxed),
             groups <- RwSem::new(
                 KVec::new(),
                 c"vfio_container.group_lock",
@@ -106,6 +122,21 @@ impl Container {
     #[doc(alias = "vfio_container_from_file")]
     pub(crate) fn from_file(file: &File) -> Option<Arc<Self>> {
         FOPS.borrow(file).map(Arc::from)
+    }
+
+    /// Returns the number of the container.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Prints the lines of the container in fdinfo and debugfs. Does not wait for a lock that is
+    /// held for long.
+    pub(crate) fn show(&self, m: &SeqFile) {
+        seq_print!(m, "vfio-container:\t{}\n", self.id);
+        match self.backend().as_deref() {
+            Ok(backend) => backend.show(m),
+            Err(_) => seq_print!(m, "vfio-container-backend:\tnone\n"),
+        }
     }
 
     /// Puts a group into the container: claims its DMA, and attaches it to the backend if one is
@@ -126,12 +157,16 @@ impl Container {
         let mut groups = self.groups.write();
         match are_noiommu(&groups) {
             Some(noiommu) if noiommu != (kind == GroupType::NoIommu) => {
-                return Err(EPERM.into());
+                let group = group.id();
+                return Err(Refusal::Mixed { group }.report(EPERM).into());
             }
             _ => {}
         }
         let owner = match kind {
-            GroupType::Iommu => Some(DmaOwner::claim(group, (&raw const *self).addr())?),
+            GroupType::Iommu => {
+                let owner = DmaOwner::claim(group, (&raw const *self).addr());
+                Some(owner.inspect_err(|error| refusal::of_claim(group, *error))?)
+            }
             GroupType::Emulated | GroupType::NoIommu => None,
         };
         groups.reserve(1, GFP_KERNEL)?;
@@ -211,7 +246,9 @@ impl Container {
     /// - Any failure of the backend's `ioctl`, among them `ENOTTY` for an unknown request.
     #[inline(never)] // Keeps the path of the other requests short.
     fn pass_on(&self, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
-        self.backend()?.ioctl(cmd, arg)
+        self.backend()
+            .map_err(|error| Refusal::NoType.report(error))?
+            .ioctl(cmd, arg)
     }
 
     /// Handles SET_IOMMU: chooses the first backend that takes the IOMMU type `arg`, and attaches
@@ -227,7 +264,7 @@ impl Container {
         let groups = self.groups.write();
         let noiommu = match (are_noiommu(&groups), self.backend()) {
             (Some(noiommu), Err(_)) => noiommu,
-            _ => return Err(EINVAL.into()),
+            _ => return Err(Refusal::NoGroup.report(EINVAL).into()),
         };
         let backend = backend::open(noiommu, arg, |backend| {
             for (done, member) in groups.iter().enumerate() {
@@ -264,6 +301,10 @@ impl FileOps for Container {
     #[doc(alias = "vfio_fops_release")]
     fn release(this: Arc<Container>) {
         drop(this);
+    }
+
+    fn show_fdinfo(this: ArcBorrow<'_, Container>, m: &SeqFile) {
+        this.show(m);
     }
 
     /// Handles an ioctl of the container's file.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in debugfs: `vfio/<device>/migration/state` and `features`.
+//! The files in debugfs: `vfio/<device>/migration/state` and `features`, and the directory for
+//! files about all groups, which `group/show.rs` makes.
 //!
 //! Drivers add files of their own to a device's directory. The core creates the directory as the
 //! last step of registration. It removes it before the memory goes that readers of the files use.
@@ -15,11 +16,13 @@ mod enabled {
         prelude::*,
         seq_file::SeqFile,
         seq_print,
+        str::CStr,
         sync::SetOnce, //
     };
 
     use crate::{
         kernel::debugfs::{
+            Contents,
             Dir,
             TopDir, //
         },
@@ -50,6 +53,14 @@ mod enabled {
         root
     }
 
+    /// Creates the file `name` in the directory `vfio`, about all devices. Called when the module
+    /// is loaded, after [`create_root`]. Sleeps.
+    pub(crate) fn add_list<C: Contents>(name: &'static CStr) {
+        if let Some(root) = ROOT.copy() {
+            root.list::<C>(name);
+        }
+    }
+
     /// Creates the directory and the files of a device that has just been registered. Sleeps.
     #[doc(alias = "vfio_device_debugfs_init")]
     pub(crate) fn add_device(device: &Device) {
@@ -78,17 +89,7 @@ mod enabled {
     impl Show for StateFile {
         fn show(device: &Device, m: &SeqFile) -> Result {
             let state = device.migration_state().map_err(|_| EINVAL)?;
-            let name = match MigrationState::from_raw(state) {
-                Some(MigrationState::Error) => "ERROR",
-                Some(MigrationState::Stop) => "STOP",
-                Some(MigrationState::Running) => "RUNNING",
-                Some(MigrationState::StopCopy) => "STOP_COPY",
-                Some(MigrationState::Resuming) => "RESUMING",
-                Some(MigrationState::RunningP2p) => "RUNNING_P2P",
-                Some(MigrationState::PreCopy) => "PRE_COPY",
-                Some(MigrationState::PreCopyP2p) => "PRE_COPY_P2P",
-                None => "Invalid",
-            };
+            let name = MigrationState::from_raw(state).map_or("Invalid", MigrationState::name);
             seq_print!(m, "{name}\n");
             Ok(())
         }

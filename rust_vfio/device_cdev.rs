@@ -42,6 +42,9 @@ use crate::{
         task,
         uaccess::UserAddr, //
     },
+    migration,
+    refusal::Refusal,
+    trace,
     uapi::ioctls,
     views::{
         device::{
@@ -93,6 +96,20 @@ pub(crate) fn cdev_of(device: &Device) -> Option<(RegionHandle, &'static FopsTab
     Some((NUMBERS.copy()?, &FOPS))
 }
 
+/// Returns the private data for `file`, a file of the cdev of `device`.
+///
+/// # Errors
+///
+/// The last two of opening a cdev.
+fn new_file(device: Registered, file: &OpeningFile<'_>) -> Result<Pin<KBox<CdevFile>>> {
+    if group::is_noiommu(&device) && !task::capable_rawio() {
+        return Err(Refusal::RawIo.report(EPERM));
+    }
+    let this = KBox::pin_init(CdevFile::new(device), GFP_KERNEL_ACCOUNT)?;
+    file::share_mapping(file, &this.device);
+    Ok(this)
+}
+
 #[vtable]
 impl FileOps for CdevFile {
     type Ptr = Pin<KBox<CdevFile>>;
@@ -109,18 +126,17 @@ impl FileOps for CdevFile {
         // SAFETY: `FOPS` is the table of cdevs only: `cdev_of` returns it for `Device::publish`,
         // which makes the character device that `inode` leads to.
         let device = unsafe { Device::of_cdev(inode) };
-        let device = Registered::get(device).ok_or(ENODEV)?;
-        if group::is_noiommu(&device) && !task::capable_rawio() {
-            return Err(EPERM);
-        }
-        let this = KBox::pin_init(CdevFile::new(device), GFP_KERNEL_ACCOUNT)?;
-        file::share_mapping(file, &this.device);
-        Ok(this)
+        let opened = Registered::get(device)
+            .ok_or(ENODEV)
+            .and_then(|device| new_file(device, file));
+        trace::cdev_open(device.bus_device(), &opened);
+        opened
     }
 
     /// Ends the binding, if there is one, and gives the count of the registration back.
     #[doc(alias = "vfio_device_fops_release")]
     fn release(this: Self::Ptr) {
+        trace::cdev_close(this.device.bus_device(), &Ok::<_, Error>(()));
         let binding = this.binding.lock().take();
         if let Some(binding) = binding {
             binding.end(&this.device);
@@ -175,6 +191,9 @@ impl FileOps for CdevFile {
 
     fn show_fdinfo(this: Pin<&CdevFile>, m: &SeqFile) {
         this.device.print_sysfs_path(m);
+        if this.is_granted() {
+            migration::show_state(&this.device, m);
+        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! | [`device_file`] | Files of devices that were opened through their group |
 //! | [`file`](mod@file) | The file of a group, and its ioctls |
 //! | [`block`](mod@block) | Keeping the file of a group from being opened |
+//! | [`show`] | What one can see of groups and containers |
 //! | [`registry`] | Finding, creating and removing groups |
 //!
 //! Corresponds to `drivers/vfio/group.c`; contract 1.6 to 1.8 and 3.2.
@@ -31,6 +32,7 @@ mod membership;
 mod open;
 mod registry;
 mod sessions;
+mod show;
 mod state;
 
 #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
@@ -49,9 +51,14 @@ pub(crate) use registry::{
     unlink,
     Groups, //
 };
+#[cfg(all(CONFIG_VFIO_DEBUGFS, CONFIG_VFIO_CONTAINER))]
+pub(crate) use show::ContainerList;
+#[cfg(CONFIG_VFIO_DEBUGFS)]
+pub(crate) use show::GroupList;
 #[cfg(CONFIG_VFIO_CONTAINER)]
 pub(crate) use state::active_backend;
 pub(crate) use state::{
     is_noiommu,
+    user_of,
     Group, //
 };

@@ -26,6 +26,8 @@
 //! | [`attach`] | Attaching and detaching groups |
 //! | [`pins`], [`dma_rw`] | Pinning and copies for drivers of emulated devices |
 //! | [`notify`] | Notifications for these drivers |
+//! | [`trace`], [`refusal`] | Tracepoints; why a request was refused |
+//! | [`show`] | What one can see of a container |
 //! | [`exports`], [`params`] | The table of operations that the core calls; module parameters |
 //!
 //! Corresponds to `vfio_iommu_type1.c`. See contract 6 for what user space and drivers see.
@@ -52,7 +54,10 @@ mod params;
 mod pin_table;
 mod pins;
 mod populate;
+mod refusal;
+mod show;
 mod state;
+mod trace;
 mod tracking;
 mod uapi;
 mod unmap;

@@ -22,6 +22,8 @@ use kernel::{
         FileDescriptorReservation, //
     },
     prelude::*,
+    seq_file::SeqFile,
+    seq_print,
     sync::aref::ARef, //
 };
 
@@ -40,6 +42,7 @@ use crate::{
             MigrationState,
         }, //
     },
+    trace,
     uapi::feature::{
         MigDataSize,
         MigState,
@@ -103,7 +106,9 @@ pub(crate) fn state(device: &Device, call: &FeatureCall) -> Result<(), Failure> 
         state.device_state = device.migration_state()?;
         return Ok(call.data().write(&state)?);
     }
-    match device.set_migration_state(state.device_state) {
+    let moved = device.set_migration_state(state.device_state);
+    trace::migration_state(device.bus_device(), state.device_state, &moved);
+    match moved {
         Ok(Some(file)) => hand_out(call, state, file)?,
         Ok(None) => call.data().write(&state)?,
         Err(e) => {
@@ -169,6 +174,17 @@ pub(crate) fn opt_in_to_precopy_info_v2(device: &Device, call: &FeatureCall) -> 
         device.opt_in_to_precopy_info_v2();
     }
     Ok(())
+}
+
+/// Prints the migration state of an open device into fdinfo, if it has one.
+pub(crate) fn show_state(device: &Device, m: &SeqFile) {
+    if !device.can_migrate() {
+        return;
+    }
+    if let Ok(state) = device.migration_state() {
+        let name = MigrationState::from_raw(state).map_or("invalid", MigrationState::name);
+        seq_print!(m, "vfio-migration-state:\t{name}\n");
+    }
 }
 
 /// Returns which optional states the device has.

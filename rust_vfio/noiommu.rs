@@ -18,6 +18,7 @@ use kernel::sync::atomic::{
 use crate::views::group_type::GroupType;
 use crate::{
     kernel::task,
+    refusal::Refusal,
     views::device::Device, //
 };
 
@@ -43,7 +44,7 @@ pub(crate) fn is_enabled() -> bool {
 #[cfg(CONFIG_VFIO_GROUP)]
 pub(crate) fn check_rawio(kind: GroupType) -> Result {
     match kind {
-        GroupType::NoIommu if !task::capable_rawio() => Err(EPERM),
+        GroupType::NoIommu if !task::capable_rawio() => Err(Refusal::RawIo.report(EPERM)),
         _ => Ok(()),
     }
 }

@@ -12,9 +12,14 @@ vfio_rust := rust_vfio
 
 vfio_rust_core := $(addprefix $(vfio_rust)/, \
 	rust_vfio.o kernel/helpers.o exports/exports.o exports/modinfo.o \
-	bindings/iommu_driver_check.o)
+	bindings/iommu_driver_check.o trace/events.o)
 vfio_rust_type1 := $(addprefix $(vfio_rust)/, \
-	rust_type1.o kernel/helpers_type1.o iommu_type1/modinfo.o)
+	rust_type1.o kernel/helpers_type1.o iommu_type1/modinfo.o \
+	iommu_type1/trace/events.o)
+
+# The kernel's headers include these once more, by a name without a directory.
+CFLAGS_$(vfio_rust)/trace/events.o := -I$(src)/$(vfio_rust)/trace
+CFLAGS_$(vfio_rust)/iommu_type1/trace/events.o := -I$(src)/$(vfio_rust)/iommu_type1/trace
 
 # The interface between the core and its IOMMU backends is declared in a private
 # header of the kernel. Source trees have it, packages of headers do not; then
@@ -49,7 +54,9 @@ vfio_bindgen_files := \
 	$(vfio_private_header) \
 	'*/bindings/iommu_driver_copy\.h' \
 	'*/\.\./kernel/helpers\.h' \
-	'*/\.\./kernel/helpers_type1\.h'
+	'*/\.\./kernel/helpers_type1\.h' \
+	'*/trace/events\.h' \
+	'*/iommu_type1/trace/type1_events\.h'
 
 quiet_cmd_vfio_bindgen = BINDGEN $(quiet_modtag) $@
       cmd_vfio_bindgen = \
@@ -72,7 +79,8 @@ $(vfio_gen) $(vfio_rmeta): private part-of-module := $(if $(filter m,$(CONFIG_VF
 
 $(vfio_gen): $(src)/$(vfio_rust)/bindings/bindings_helper.h $(src)/$(vfio_rust)/bindings/iommu_driver.h \
 	     $(src)/$(vfio_rust)/bindings/iommu_driver_copy.h \
-	     $(src)/$(vfio_rust)/kernel/helpers.h $(src)/$(vfio_rust)/kernel/helpers_type1.h FORCE
+	     $(src)/$(vfio_rust)/kernel/helpers.h $(src)/$(vfio_rust)/kernel/helpers_type1.h \
+	     $(src)/$(vfio_rust)/trace/events.h $(src)/$(vfio_rust)/iommu_type1/trace/type1_events.h FORCE
 	$(call if_changed_dep,vfio_bindgen)
 
 $(vfio_rmeta): $(src)/$(vfio_rust)/bindings/vfio_bindings.rs $(vfio_gen) FORCE

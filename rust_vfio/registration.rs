@@ -28,7 +28,8 @@ use crate::{
     group,
     kernel::task::{
         self,
-        Comm, //
+        Comm,
+        TaskName, //
     },
     noiommu,
     views::{
@@ -125,6 +126,18 @@ pub(crate) fn unregister(device: &Device) {
     unsafe { group::leave(device) };
 }
 
+/// Tells administrators for whom the device waits, once it has waited for [`REQUEST_INTERVAL_MS`].
+fn report_user(device: &Device) {
+    if let Some(user) = group::user_of(device) {
+        dev_notice!(
+            device.bus_device(),
+            "vfio: {} waits until {} closes the device\n",
+            TaskName::current(),
+            user
+        );
+    }
+}
+
 /// Waits until no count of the registration is left, and calls the driver's `request` every ten
 /// seconds. After a signal it warns once and waits uninterruptibly. Holds no lock.
 fn wait_for_users(device: &Device) {
@@ -134,6 +147,9 @@ fn wait_for_users(device: &Device) {
     let mut unused = device.is_unused();
     while !unused {
         device.driver_request(count);
+        if count == 1 {
+            report_user(device);
+        }
         count = count.wrapping_add(1);
         unused = if interrupted {
             device.wait_unused(interval)

@@ -41,6 +41,8 @@ mod kernel {
     pub(crate) mod scatterlist;
     #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
     pub(crate) mod task;
+    pub(crate) mod text;
+    pub(crate) mod tracepoint;
     #[allow(dead_code, reason = "`vfio.ko` needs more of it")]
     pub(crate) mod uaccess;
 }

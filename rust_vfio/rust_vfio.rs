@@ -79,7 +79,14 @@ mod group;
 mod iommufd;
 mod migration;
 mod noiommu;
+mod refusal;
 mod registration;
+// A smaller configuration has less to tell.
+#[cfg_attr(
+    not(all(CONFIG_VFIO_GROUP, CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV)),
+    allow(dead_code)
+)]
+mod trace;
 mod user_memory;
 #[cfg(CONFIG_VFIO_VIRQFD)]
 mod virqfd;
@@ -95,7 +102,6 @@ mod kernel {
     pub(crate) mod chardev;
     #[cfg(CONFIG_VFIO_DEBUGFS)]
     pub(crate) mod debugfs;
-    #[cfg(any(CONFIG_VFIO_DEBUGFS, CONFIG_VFIO_GROUP, CONFIG_IOMMUFD, CONFIG_PM))]
     pub(crate) mod device;
     pub(crate) mod file;
     pub(crate) mod fops;
@@ -116,9 +122,11 @@ mod kernel {
     pub(crate) mod returned;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod rwsem;
-    #[cfg(CONFIG_KVM)]
+    #[cfg(any(CONFIG_KVM, CONFIG_VFIO_CONTAINER))]
     pub(crate) mod symbol;
     pub(crate) mod task;
+    pub(crate) mod text;
+    pub(crate) mod tracepoint;
     pub(crate) mod uaccess;
     pub(crate) mod warn;
     #[cfg(CONFIG_VFIO_VIRQFD)]
@@ -237,6 +245,10 @@ impl ::kernel::Module for VfioModule {
         #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
         let cdevs = device_cdev::CdevRegion::init()?;
         let debugfs = debugfs::create_root();
+        #[cfg(all(CONFIG_VFIO_DEBUGFS, CONFIG_VFIO_GROUP))]
+        debugfs::add_list::<group::GroupList>(c"groups");
+        #[cfg(all(CONFIG_VFIO_DEBUGFS, CONFIG_VFIO_CONTAINER))]
+        debugfs::add_list::<group::ContainerList>(c"containers");
         // User space can open the device node as soon as it exists, so this is the last step.
         #[cfg(CONFIG_VFIO_CONTAINER)]
         let container_node = container::register()?;

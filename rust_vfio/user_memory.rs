@@ -29,6 +29,7 @@ use crate::{
         returned::Failure,
         warn::warn_on_once, //
     },
+    trace,
     views::{
         device::Device,
         user_dma::{
@@ -115,6 +116,23 @@ pub(crate) fn pin_pages(device: &Device, request: &PinRequest) -> Result<isize, 
     if !device.driver_has_dma_unmap() {
         return Err(EINVAL.into());
     }
+    let result = pin(device, request);
+    trace::pin(
+        device.bus_device(),
+        request.iova(),
+        request.count(),
+        &result,
+    );
+    result
+}
+
+/// Passes the request to the provider.
+///
+/// # Errors
+///
+/// Those of [`pin_pages`] from the fourth on.
+#[inline(always)]
+fn pin(device: &Device, request: &PinRequest) -> Result<isize, Failure> {
     match provider(device)? {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         Provider::Container(_) if !is_acceptable(request.count()) => Err(E2BIG.into()),
@@ -138,6 +156,7 @@ pub(crate) fn unpin_pages(device: &Device, iova: u64, count: i32) {
     if kernel::warn_on!(is_closed(device)) || kernel::warn_on!(!device.driver_has_dma_unmap()) {
         return;
     }
+    trace::unpin(device.bus_device(), iova, count);
     match provider(device) {
         #[cfg(CONFIG_VFIO_CONTAINER)]
         Ok(Provider::Container(backend)) => {

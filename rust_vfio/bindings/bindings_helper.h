@@ -11,3 +11,5 @@
 #include "iommu_driver.h"
 #include "../kernel/helpers.h"
 #include "../kernel/helpers_type1.h"
+#include "../trace/events.h"
+#include "../iommu_type1/trace/type1_events.h"

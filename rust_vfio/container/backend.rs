@@ -12,6 +12,8 @@
 
 use kernel::{
     prelude::*,
+    seq_file::SeqFile,
+    seq_print,
     sync::Arc, //
 };
 
@@ -24,6 +26,7 @@ use crate::{
         uaccess::UserAddr, //
     },
     noiommu,
+    refusal::Refusal,
     uapi::ioctls,
     views::{
         device::Device,
@@ -167,6 +170,14 @@ impl Backend {
         }
     }
 
+    /// Prints the lines of the backend in fdinfo and debugfs. Does not wait for the backend's lock.
+    pub(crate) fn show(&self, m: &SeqFile) {
+        match self {
+            Self::Driver(state) => state.show(m),
+            Self::NoIommu => seq_print!(m, "vfio-container-backend:\tnoiommu\n"),
+        }
+    }
+
     /// Returns the state of the module that translates.
     ///
     /// # Errors
@@ -253,15 +264,18 @@ pub(crate) fn open(
             Err(e) => failure = e,
         }
     }
+    if failure == ENODEV.into() {
+        Refusal::NoBackend { kind: arg.get() }.report(ENODEV);
+    }
     Err(failure)
 }
 
 fn open_noiommu(arg: UserAddr) -> Result<Arc<Backend>> {
     if noiommu_extension(arg) == 0 {
-        return Err(ENODEV);
+        return Err(Refusal::NoBackend { kind: arg.get() }.report(ENODEV));
     }
     if !task::capable_rawio() {
-        return Err(EPERM);
+        return Err(Refusal::RawIo.report(EPERM));
     }
     Ok(Arc::new(Backend::NoIommu, GFP_KERNEL)?)
 }

@@ -28,6 +28,8 @@ use crate::{
         module::ModuleRef,
         returned::Failure, //
     },
+    refusal::Refusal,
+    trace,
     views::device::{
         Device,
         OpenState, //
@@ -70,18 +72,21 @@ impl<B: Backing> Session<B> {
         kvm: &SpinLock<KvmPtr>,
         back: impl FnOnce(&Device) -> Result<B, Failure>,
     ) -> Result<Self, Failure> {
-        if state.open_count() > 0 {
-            return Err(EINVAL.into());
-        }
         let device = state.device();
+        if state.open_count() > 0 {
+            let device = device.bus_device().name();
+            return Err(Refusal::DeviceOpen { device }.report(EINVAL).into());
+        }
         // The device counts as open from here on, because its driver may pin pages in
         // `open_device`.
         state.set_open_count(1);
         kvm::attach(device, &kvm.lock());
-        Self::open(device, back).inspect_err(|_| {
+        let session = Self::open(device, back).inspect_err(|_| {
             state.set_open_count(0);
             kvm::detach(device);
-        })
+        });
+        trace::device_open(device.bus_device(), &session);
+        session
     }
 
     fn open(
@@ -110,6 +115,7 @@ impl<B: Backing> Session<B> {
         drop(self.module);
         state.set_open_count(0);
         kvm::detach(device);
+        trace::device_close(device.bus_device(), &Ok::<_, Error>(()));
     }
 
     /// Returns what gives the device access to memory.

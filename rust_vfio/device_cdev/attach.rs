@@ -25,6 +25,7 @@ use crate::{
         uaccess::UserAddr, //
     },
     logic::argsz,
+    trace,
     uapi::structs::{
         AttachIommufdPt,
         DetachIommufdPt,
@@ -44,6 +45,14 @@ enum Space {
 }
 
 impl Space {
+    /// Returns the PASID, if it is one.
+    fn pasid(self) -> Option<Pasid> {
+        match self {
+            Self::Device => None,
+            Self::Pasid(pasid) => Some(pasid),
+        }
+    }
+
     /// Attaches what has the id `*pt`, and sets `*pt` to the page table that is used. The lock of
     /// the device's set is held.
     fn attach(self, device: &Device, pt: &mut u32) -> Result<(), Failure> {
@@ -123,7 +132,9 @@ pub(super) fn attach(device: &Device, arg: UserAddr) -> Result<isize, Failure> {
     let space = header.space(arg, ATTACH_PASID, device.driver_can_attach_pasid())?;
     let mut pt = request.pt_id;
     let _open = device.lock_set();
-    space.attach(device, &mut pt)?;
+    let attached = space.attach(device, &mut pt);
+    trace::device_attach(device.bus_device(), space.pasid(), pt, &attached);
+    attached?;
     arg.offset(offset_of!(AttachIommufdPt, pt_id))
         .write(&pt)
         .inspect_err(|_| space.detach(device))?;
@@ -155,5 +166,6 @@ pub(super) fn detach(device: &Device, arg: UserAddr) -> Result<isize, Failure> {
     let space = header.space(arg, DETACH_PASID, device.driver_can_detach_pasid())?;
     let _open = device.lock_set();
     space.detach(device);
+    trace::device_detach(device.bus_device(), space.pasid());
     Ok(0)
 }

@@ -21,10 +21,16 @@ use crate::{
     group,
     iommufd::IommufdBacking,
     kernel::{
+        iommu_group::IommuGroup,
         iommufd::IommufdCtx,
         returned::Failure,
         uaccess::UserAddr, //
     },
+    refusal::{
+        self,
+        Refusal, //
+    },
+    trace,
     views::{
         device::Device,
         driver_iommufd::Token, //
@@ -59,17 +65,29 @@ use crate::{
 #[inline(never)] // Keeps the code for requests that the driver handles short.
 pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize, Failure> {
     let request = BindRequest::read(arg)?;
+    let bound = bind(file, &request);
+    trace::bind(file.device.bus_device(), request.iommufd, &bound);
+    bound.map(|()| 0)
+}
+
+/// Opens the device of `file`, and binds it as `request` says.
+///
+/// # Errors
+///
+/// Those of [`ioctl`] from "this file is bound already" on.
+fn bind(file: &CdevFile, request: &BindRequest) -> Result<(), Failure> {
     let mut binding = file.binding.lock();
-    if binding.is_some() {
-        return Err(EINVAL.into());
-    }
     let device: &Device = &file.device;
+    if binding.is_some() {
+        let device = device.bus_device().name();
+        return Err(Refusal::DeviceOpen { device }.report(EINVAL).into());
+    }
     let blocked = group::block(device)?;
     let mut open = device.lock_set();
-    check_token(device, &request)?;
+    check_token(device, request)?;
     let ctx = IommufdCtx::from_fd(request.iommufd)?;
     let session = Session::begin(&mut open, &file.kvm, |device| {
-        IommufdBacking::new(device, ctx)
+        IommufdBacking::new(device, ctx).inspect_err(|failure| report_owner(device, *failure))
     })?;
     if let Err(e) = request.write_device_id(session.backing().id()) {
         session.end(&mut open);
@@ -78,7 +96,17 @@ pub(super) fn ioctl(file: &CdevFile, arg: UserAddr) -> Result<isize, Failure> {
     open.set_cdev_opened(true);
     *binding = Some(CdevBinding { session, blocked });
     file.grant();
-    Ok(0)
+    Ok(())
+}
+
+/// Reports who owns the DMA of the device, if that is why iommufd does not take it.
+fn report_owner(device: &Device, failure: Failure) {
+    let error = failure.to_error();
+    if error == EPERM || error == EBUSY {
+        if let Some(group) = IommuGroup::of(device.bus_device()) {
+            refusal::of_claim(&group, error);
+        }
+    }
 }
 
 /// Checks the token by which user space proves that it may use the device, with the driver's

@@ -26,6 +26,7 @@ use crate::{
     group::Blocked,
     iommufd::IommufdBacking,
     kernel::kvm::KvmPtr,
+    refusal::Refusal,
     views::device::{
         Device,
         IommuCap,
@@ -91,8 +92,16 @@ impl CdevFile {
         // Pairs with the store in `grant`: what BIND_IOMMUFD has set up is visible here.
         match self.granted.load(Acquire) {
             true => Ok(&self.device),
-            false => Err(EINVAL),
+            false => {
+                let device = self.device.bus_device().name();
+                Err(Refusal::NotBound { device }.report(EINVAL))
+            }
         }
+    }
+
+    /// Returns whether the file is bound.
+    pub(super) fn is_granted(&self) -> bool {
+        self.granted.load(Acquire)
     }
 
     /// Gives user space access to the device, which is open.

@@ -18,6 +18,7 @@ use crate::{
         uaccess::UserAddr, //
     },
     migration,
+    trace,
     uapi::feature::{
         self,
         Feature, //
@@ -42,15 +43,27 @@ use crate::{
 #[inline(never)] // Keeps the code for requests that the driver handles short.
 pub(crate) fn ioctl(device: &Device, arg: UserAddr) -> Result<isize, Failure> {
     let header = arg.read::<Feature>()?;
-    let call = FeatureCall::new(header.argsz, header.flags, arg)?;
+    let result = FeatureCall::new(header.argsz, header.flags, arg)
+        .map_err(Failure::from)
+        .and_then(|call| handle(device, &call));
+    trace::feature(device.bus_device(), header.flags, &result);
+    result
+}
+
+/// Handles the feature that `call` names.
+///
+/// # Errors
+///
+/// Those of [`ioctl`] from the features of migration on.
+fn handle(device: &Device, call: &FeatureCall) -> Result<isize, Failure> {
     match call.index() {
-        feature::MIGRATION => migration::get_flags(device, &call)?,
-        feature::MIG_DEVICE_STATE => migration::state(device, &call)?,
-        feature::MIG_DATA_SIZE => migration::data_size(device, &call)?,
-        feature::MIG_PRECOPY_INFO_V2 => migration::opt_in_to_precopy_info_v2(device, &call)?,
-        feature::DMA_LOGGING_START => migration::logging::start(device, &call)?,
-        feature::DMA_LOGGING_STOP => migration::logging::stop(device, &call)?,
-        feature::DMA_LOGGING_REPORT => migration::logging::report(device, &call)?,
+        feature::MIGRATION => migration::get_flags(device, call)?,
+        feature::MIG_DEVICE_STATE => migration::state(device, call)?,
+        feature::MIG_DATA_SIZE => migration::data_size(device, call)?,
+        feature::MIG_PRECOPY_INFO_V2 => migration::opt_in_to_precopy_info_v2(device, call)?,
+        feature::DMA_LOGGING_START => migration::logging::start(device, call)?,
+        feature::DMA_LOGGING_STOP => migration::logging::stop(device, call)?,
+        feature::DMA_LOGGING_REPORT => migration::logging::report(device, call)?,
         _ => return device.driver_feature(call.flags(), call.data(), call.len()),
     }
     Ok(0)

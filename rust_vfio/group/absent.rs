@@ -7,7 +7,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    kernel::module::ModuleInit,
+    kernel::{
+        module::ModuleInit,
+        task::TaskName, //
+    },
     views::{
         device::Device,
         group_type::GroupType, //
@@ -49,6 +52,11 @@ pub(crate) fn unlink(_device: &Device) {}
 /// Returns whether nothing translates the DMA of a device, which registration has marked then.
 pub(crate) fn is_noiommu(device: &Device) -> bool {
     cfg!(CONFIG_IOMMUFD_NOIOMMU) && device.is_marked_noiommu()
+}
+
+/// Returns none: nobody knows who uses the device.
+pub(crate) fn user_of(_device: &Device) -> Option<TaskName> {
+    None
 }
 
 /// The place of what keeps a group's file from being opened, which is nothing.

@@ -29,6 +29,7 @@ use crate::{
         iommu_group::IommuGroup,
         returned::Failure, //
     },
+    refusal::Refusal,
     views::group_type::GroupType, //
 };
 #[cfg(CONFIG_IOMMUFD)]
@@ -81,11 +82,13 @@ impl Attachment {
             let membership = Membership::join(container, identity, kind)?;
             return Ok(Self::Container(membership));
         }
-        #[cfg(not(CONFIG_VFIO_CONTAINER))]
-        let _ = identity;
+        let neither = |error: Error| {
+            let group = identity.id();
+            Refusal::NoContainer { group }.report(error)
+        };
         #[cfg(CONFIG_IOMMUFD)]
         {
-            let ctx = IommufdCtx::from_file(file)?;
+            let ctx = IommufdCtx::from_file(file).map_err(neither)?;
             match kind {
                 GroupType::NoIommu => ctx.set_no_iommu()?,
                 GroupType::Iommu | GroupType::Emulated => ctx.ensure_compat_ioas()?,
@@ -93,6 +96,6 @@ impl Attachment {
             Ok(Self::Iommufd(ctx))
         }
         #[cfg(not(CONFIG_IOMMUFD))]
-        Err(EBADFD.into())
+        Err(neither(EBADFD).into())
     }
 }

@@ -19,6 +19,8 @@ use crate::{
         Group,
         Users, //
     },
+    kernel::task::TaskName,
+    refusal::Refusal,
     views::device::Device, //
 };
 
@@ -38,12 +40,15 @@ pub(crate) struct Blocked(ARef<Group>);
 pub(crate) fn block(device: &Device) -> Result<Blocked> {
     let group = Group::of(device).ok_or(ENODEV)?;
     let mut state = group.state.lock();
-    let files = match state.users {
-        Users::GroupFile(_) => return Err(EBUSY),
+    let number = state.number();
+    let files = match &state.users {
+        Users::GroupFile(_, by) => {
+            return Err(Refusal::GroupOpen { group: number, by }.report(EBUSY));
+        }
         Users::Nobody => NonZeroUsize::MIN,
-        Users::CdevFiles(files) => files.checked_add(1).ok_or(EMFILE)?,
+        Users::CdevFiles(files, _) => files.checked_add(1).ok_or(EMFILE)?,
     };
-    state.users = Users::CdevFiles(files);
+    state.users = Users::CdevFiles(files, TaskName::current());
     Ok(Blocked(group.into()))
 }
 
@@ -52,9 +57,9 @@ impl Drop for Blocked {
     #[doc(alias = "vfio_device_unblock_group")]
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        if let Users::CdevFiles(files) = state.users {
+        if let Users::CdevFiles(files, by) = state.users {
             state.users = match NonZeroUsize::new(files.get() - 1) {
-                Some(files) => Users::CdevFiles(files),
+                Some(files) => Users::CdevFiles(files, by),
                 None => Users::Nobody,
             };
         }

@@ -36,6 +36,7 @@ use crate::{
         },
         uaccess::UserAddr, //
     },
+    migration,
     uapi::ioctls,
     views::{
         device::{
@@ -178,6 +179,7 @@ impl FileOps for DeviceFile {
 
     fn show_fdinfo(this: &DeviceFile, m: &SeqFile) {
         this.device.print_sysfs_path(m);
+        migration::show_state(&this.device, m);
     }
 }
 

@@ -12,6 +12,7 @@ use kernel::{
         FileDescriptorReservation, //
     },
     prelude::*,
+    seq_file::SeqFile,
     sync::aref::ARef, //
 };
 
@@ -37,12 +38,15 @@ use crate::{
             OpeningFile, //
         },
         returned::Failure,
+        task::TaskName,
         uaccess::{
             UserAddr,
             UserString, //
         }, //
     },
     noiommu,
+    refusal::Refusal,
+    trace,
     uapi::{
         ioctls,
         structs::{
@@ -137,12 +141,38 @@ impl GroupData {
     fn set_container(&self, arg: UserAddr) -> Result<isize, Failure> {
         let file = fget(arg.read::<i32>()?)?;
         let mut state = self.state.lock();
+        let group = state.number();
         if state.attachment.is_some() {
-            return Err(EINVAL.into());
+            return Err(Refusal::Attached { group }.report(EINVAL).into());
         }
-        let attachment = Attachment::new(&file, self.kind, state.identity()?)?;
-        state.attachment = Some(attachment);
+        let attachment = Attachment::new(&file, self.kind, state.identity()?);
+        trace::group_attach(group, &attachment);
+        state.attachment = Some(attachment?);
         Ok(0)
+    }
+
+    /// Makes `file` the open file of the group. Takes the group's lock.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening the file.
+    fn claim(&self, file: &File) -> Result {
+        let mut state = self.state.lock();
+        let group = state.identity()?.id();
+        let result = noiommu::check_rawio(self.kind).and_then(|()| match &state.users {
+            Users::Nobody => Ok(()),
+            Users::GroupFile(_, by) => Err(Refusal::GroupOpen { group, by }.report(EBUSY)),
+            Users::CdevFiles(_, by) => Err(Refusal::NodeBound { group, by }.report(EBUSY)),
+        });
+        trace::group_open(group, &result);
+        result?;
+        state.users = Users::GroupFile(OpenFile::new(file), TaskName::current());
+        Ok(())
+    }
+
+    /// Returns the number of the IOMMU group for messages. Takes the group's lock.
+    fn number(&self) -> i32 {
+        self.state.lock().number()
     }
 
     /// Handles GROUP_UNSET_CONTAINER: takes the group out of its container or iommufd. Takes the
@@ -159,7 +189,8 @@ impl GroupData {
             return Err(EINVAL);
         }
         if state.sessions.need_container() {
-            return Err(EBUSY);
+            let group = state.number();
+            return Err(Refusal::DevicesOpen { group }.report(EBUSY));
         }
         state.detach();
         Ok(0)
@@ -215,7 +246,12 @@ impl Group {
     #[doc(alias = "vfio_group_ioctl_get_device_fd")]
     fn device_fd(&self, arg: UserAddr) -> Result<isize> {
         let name = UserString::read(arg)?;
-        let device = self.find_device(&name)?;
+        let device = self.find_device(&name).inspect_err(|error| {
+            if *error == ENODEV {
+                let group = self.number();
+                Refusal::NoDevice { group }.report(ENODEV);
+            }
+        })?;
         let fd =
             FileDescriptorReservation::get_unused_fd_flags(kernel::fs::file::flags::O_CLOEXEC)?;
         let file = device_file::open(self, device)?;
@@ -241,14 +277,7 @@ impl FileOps for Group {
         // SAFETY: `FOPS` is the table of groups only: `registry.rs` passes it to `Group::new`,
         // which makes the character device that `inode` leads to.
         let group = unsafe { Group::from_inode(inode) };
-        let mut state = group.state.lock();
-        state.identity()?;
-        noiommu::check_rawio(group.kind)?;
-        match state.users {
-            Users::Nobody => state.users = Users::GroupFile(OpenFile::new(file)),
-            Users::GroupFile(_) | Users::CdevFiles(_) => return Err(EBUSY),
-        }
-        drop(state);
+        group.claim(file)?;
         Ok(group)
     }
 
@@ -257,10 +286,15 @@ impl FileOps for Group {
     #[doc(alias = "vfio_group_fops_release")]
     fn release(this: ARef<Group>) {
         let mut state = this.state.lock();
+        trace::group_close(state.number(), &Ok::<_, Error>(()));
         // No device is open through a container, because it would hold the file. Those that are
         // open through an iommufd stay open.
         state.detach();
         state.users = Users::Nobody;
+    }
+
+    fn show_fdinfo(this: &Group, m: &SeqFile) {
+        this.show(m);
     }
 
     /// Handles an ioctl of the file.

@@ -62,6 +62,11 @@ impl Membership {
         })
     }
 
+    /// Returns the container.
+    pub(super) fn container(&self) -> &Container {
+        &self.container
+    }
+
     /// Returns a reference to the backend, or none if user space has not chosen one with SET_IOMMU.
     /// Does not wait for another group that is being attached.
     pub(super) fn backend(&self) -> Option<Arc<Backend>> {

@@ -42,6 +42,7 @@ use crate::{
         }, //
     },
     kernel::returned::Failure,
+    refusal::Refusal,
     views::device::{
         Device,
         OpenState, //
@@ -115,7 +116,10 @@ impl Group {
     pub(super) fn open_session(&self, device: &Device) -> Result {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let attachment = state.attachment.as_ref().ok_or(EINVAL)?;
+        let attachment = state.attachment.as_ref().ok_or_else(|| {
+            let group = state.number();
+            Refusal::NotAttached { group }.report(EINVAL)
+        })?;
         if let Some(at) = state.sessions.position(device) {
             let (_, session) = state.sessions.0.get(at).ok_or(EINVAL)?;
             if !session.backing().is_from(attachment) {
@@ -199,9 +203,11 @@ impl Group {
         match attachment {
             #[cfg(CONFIG_VFIO_CONTAINER)]
             Attachment::Container(_) => {
-                let backend = offer.backend.ok_or(EINVAL)?;
+                let backend = offer
+                    .backend
+                    .ok_or_else(|| Refusal::NoType.report(EINVAL))?;
                 noiommu::check_rawio(self.kind)?;
-                let Users::GroupFile(file) = &state.users else {
+                let Users::GroupFile(file, _) = &state.users else {
                     return Err(EINVAL.into());
                 };
                 // SAFETY: This runs in GROUP_GET_DEVICE_FD, an ioctl of the group's file, which the

@@ -285,6 +285,23 @@ pub(crate) unsafe fn leave(device: &Device) {
     drop(entry);
 }
 
+/// Calls `f` with each group that has devices, under the registry's lock. Calls it with none if
+/// somebody else has the lock. `f` must not wait for a lock.
+///
+/// # Errors
+///
+/// Any errno of `f`, which ends the iteration.
+#[cfg(CONFIG_VFIO_DEBUGFS)]
+pub(super) fn try_for_each(mut f: impl FnMut(&Group) -> Result) -> Result {
+    match REGISTRY.try_lock() {
+        Some(registry) => registry
+            .entries
+            .iter()
+            .try_for_each(|entry| f(&entry.group)),
+        None => Ok(()),
+    }
+}
+
 impl GroupData {
     /// Returns whether a device in the group's list has the same bus device. Takes the lock of the
     /// list.

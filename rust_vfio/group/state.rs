@@ -44,8 +44,10 @@ use crate::{
         file::OpenFile,
         ida::Id,
         iommu_group::IommuGroup,
-        kvm::KvmPtr, //
+        kvm::KvmPtr,
+        task::TaskName, //
     },
+    trace,
     views::{
         device::{
             Device,
@@ -150,18 +152,18 @@ pub(super) struct GroupState {
 pub(super) enum Users {
     /// None.
     Nobody,
-    /// The file of the group, which is open.
+    /// The file of the group, which is open, and who opened it.
     #[cfg_attr(
         not(CONFIG_VFIO_CONTAINER),
         expect(dead_code, reason = "only containers keep the file")
     )]
-    GroupFile(OpenFile),
-    /// The number of files of cdevs that are bound to an iommufd.
+    GroupFile(OpenFile, TaskName),
+    /// The number of files of cdevs that are bound to an iommufd, and who bound the latest.
     #[cfg_attr(
         not(CONFIG_VFIO_DEVICE_CDEV),
         expect(dead_code, reason = "devices have no nodes")
     )]
-    CdevFiles(NonZeroUsize),
+    CdevFiles(NonZeroUsize, TaskName),
 }
 
 impl GroupState {
@@ -174,11 +176,26 @@ impl GroupState {
         self.identity.as_ref().ok_or(ENODEV)
     }
 
+    /// Returns the number of the IOMMU group for messages, or -1 if the last device has left.
+    pub(super) fn number(&self) -> i32 {
+        self.identity.as_ref().map_or(-1, IommuGroup::id)
+    }
+
+    /// Returns who opened the file by which the group is used, or bound the latest one.
+    pub(super) fn user(&self) -> Option<&TaskName> {
+        match &self.users {
+            Users::Nobody => None,
+            Users::GroupFile(_, by) | Users::CdevFiles(_, by) => Some(by),
+        }
+    }
+
     /// Takes the group out of its container or iommufd, if it is in one. Takes the container's
     /// lock; sleeps. Warns if a device is open through a container.
     pub(super) fn detach(&mut self) {
         kernel::warn_on!(self.sessions.need_container());
-        self.attachment = None;
+        if self.attachment.take().is_some() {
+            trace::group_detach(self.number(), &Ok::<_, Error>(()));
+        }
     }
 
     /// Removes and returns the IOMMU group, because the last device has left, and detaches the
@@ -320,6 +337,12 @@ impl Group {
 pub(crate) fn is_noiommu(device: &Device) -> bool {
     Group::of(device).is_some_and(|group| group.kind == GroupType::NoIommu)
         || (cfg!(CONFIG_IOMMUFD_NOIOMMU) && device.is_marked_noiommu())
+}
+
+/// Returns who uses the group of a device: the task that opened its file, or bound a file of a node
+/// last. Does not wait for the group's lock: returns none if somebody else has it.
+pub(crate) fn user_of(device: &Device) -> Option<TaskName> {
+    Group::of(device)?.state.try_lock()?.user().copied()
 }
 
 /// Returns the backend for a device that is open through a container, or none if no device of its

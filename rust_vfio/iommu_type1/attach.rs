@@ -47,10 +47,12 @@ use crate::{
             populate,
             release, //
         },
+        refusal::DmaRefusal,
         state::{
             Type1,
             Type1State, //
-        }, //
+        },
+        trace, //
     },
     kernel::{
         iommu::{
@@ -104,7 +106,9 @@ impl Type1 {
             state.emulated.push(group, GFP_KERNEL)?;
             return Ok(());
         }
-        state.attach(group)
+        let result = state.attach(group);
+        trace::domain_attach(|| group.id(), state.domains.list.len(), &result);
+        result
     }
 
     /// Detaches `group`, if it is attached; undoes [`Type1::attach_group`]. Removes all mappings
@@ -122,6 +126,7 @@ impl Type1 {
             return;
         }
         state.detach(group);
+        trace::domain_detach(|| group.id(), state.domains.list.len());
     }
 
     /// Calls `f` with the domain to which `group` is attached, with the lock of the container held.
@@ -149,14 +154,18 @@ impl Type1State {
         let mut domain = Domain::new(group)?;
 
         let aperture = domain.aperture().ok_or(EINVAL)?;
+        let refused = |range| {
+            let group = group.id();
+            DmaRefusal::Mapped { group, range }.report(EINVAL)
+        };
         if aperture_conflicts(&self.valid, aperture, |range| self.mappings.any_in(range)) {
-            return Err(EINVAL);
+            return Err(refused(None));
         }
         let mut reserved = iova::reserved_list()?;
         append_reserved(group, &mut reserved)?;
         let mut excluded = reserved.iter().filter_map(Reserved::excluded);
-        if excluded.any(|range| self.mappings.any_in(range)) {
-            return Err(EINVAL);
+        if let Some(range) = excluded.find(|range| self.mappings.any_in(*range)) {
+            return Err(refused(Some(range)));
         }
         let valid = iova::restricted(&self.valid, aperture, &reserved)?;
 
@@ -165,7 +174,8 @@ impl Type1State {
                 "no interrupt remapping: a device of this group could raise any interrupt. \
                  The module parameter \"allow_unsafe_interrupts\" permits its use anyway\n"
             );
-            return Err(EPERM);
+            let group = group.id();
+            return Err(DmaRefusal::Interrupts { group }.report(EPERM));
         }
         domain.coherent = domain.paging.enforce_coherency();
 

@@ -48,10 +48,12 @@ use crate::{
                 Version, //
             }, //
         },
+        refusal::DmaRefusal,
         state::{
             Type1,
             Type1State, //
         },
+        trace,
         tracking::Tracking,
         uapi::{
             self,
@@ -90,22 +92,32 @@ impl Type1 {
         }
         let request: uapi::DirtyPages = arg.read()?;
         let header = core::mem::size_of_val(&request);
+        let arguments = DmaRefusal::Arguments {
+            argsz: request.argsz,
+            flags: request.flags,
+        };
         if (request.argsz as usize) < header {
-            return Err(EINVAL);
+            return Err(arguments.report(EINVAL));
         }
-        match request.flags {
-            uapi::DIRTY_START => self.state.lock().start_tracking()?,
-            uapi::DIRTY_STOP => self.state.lock().stop_tracking(),
+        let (mut iova, mut size) = (0, 0);
+        let result = match request.flags {
+            uapi::DIRTY_START => self.state.lock().start_tracking(),
+            uapi::DIRTY_STOP => {
+                self.state.lock().stop_tracking();
+                Ok(())
+            }
             uapi::DIRTY_GET_BITMAP => {
                 if (request.argsz as usize) - header < core::mem::size_of::<uapi::DirtyRange>() {
-                    return Err(EINVAL);
+                    return Err(arguments.report(EINVAL));
                 }
                 let range: uapi::DirtyRange = arg.offset(header).read()?;
-                self.report(range)?;
+                (iova, size) = (range.iova, range.size);
+                self.report(range)
             }
-            _ => return Err(EINVAL),
-        }
-        Ok(0)
+            _ => return Err(arguments.report(EINVAL)),
+        };
+        trace::dirty(request.flags, iova, size, &result);
+        result.map(|()| 0)
     }
 
     /// Does a GET_BITMAP. Takes the lock of the container.

@@ -34,6 +34,7 @@ use kernel::{
     },
     module::this_module,
     prelude::*,
+    seq_file::SeqFile,
     types::ForeignOwnable, //
 };
 
@@ -374,4 +375,25 @@ unsafe extern "C" fn group_iommu_domain(
         Ok(domain) => domain,
         Err(error) => ptr::without_provenance_mut(error.to_errno() as usize),
     }
+}
+
+/// Prints what `docs/observability.md` lists about a container, if `ops` is the table of this
+/// module. Our core looks the function up by its name; the C core does not know it.
+///
+/// # Safety
+///
+/// If `ops` is the table of this module, `iommu_data` must be as the header of this file says. `m`
+/// must be a valid sequence file that nobody else uses during the call.
+#[no_mangle]
+unsafe extern "C" fn vfio_iommu_type1_show(
+    ops: *const bindings::vfio_iommu_driver_ops,
+    iommu_data: *mut c_void,
+    m: *mut bindings::seq_file,
+) {
+    if !ptr::eq(ops, &raw const TABLE.0) {
+        return;
+    }
+    // SAFETY: By the safety requirements of this function.
+    let (type1, m) = unsafe { (type1(iommu_data), SeqFile::from_raw(m)) };
+    type1.show(m);
 }

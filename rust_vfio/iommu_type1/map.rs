@@ -29,10 +29,12 @@ use crate::{
             MappingReservation, //
         },
         populate::populate,
+        refusal::DmaRefusal,
         state::{
             Type1,
             Type1State, //
         },
+        trace,
         uapi::{
             self,
             fits_native, //
@@ -57,26 +59,30 @@ struct MapRequest {
 }
 
 impl MapRequest {
-    /// Reads the request and does the checks that need no state of the container.
+    /// Does the checks of `map` that need no state of the container.
     ///
     /// # Errors
     ///
-    /// The first six of [`Type1::map_dma`].
-    fn read(arg: UserAddr) -> Result<Self> {
-        let map: uapi::DmaMap = arg.read()?;
+    /// The second to sixth of [`Type1::map_dma`].
+    fn new(map: &uapi::DmaMap) -> Result<Self> {
         let known = uapi::MAP_READ | uapi::MAP_WRITE | uapi::MAP_VADDR;
-        if (map.argsz as usize) < core::mem::size_of_val(&map) || map.flags & !known != 0 {
-            return Err(EINVAL);
+        let arguments = DmaRefusal::Arguments {
+            argsz: map.argsz,
+            flags: map.flags,
+        };
+        if (map.argsz as usize) < core::mem::size_of_val(map) || map.flags & !known != 0 {
+            return Err(arguments.report(EINVAL));
         }
-        fits_native(&[map.size, map.vaddr, map.iova])?;
-        let range = map_range(map.iova, map.vaddr, map.size)?;
+        let range = fits_native(&[map.size, map.vaddr, map.iova])
+            .and_then(|()| Ok(map_range(map.iova, map.vaddr, map.size)?))
+            .map_err(|error| DmaRefusal::of_numbers(map.iova, map.vaddr, map.size).report(error))?;
         let prot = IommuProt {
             read: map.flags & uapi::MAP_READ != 0,
             write: map.flags & uapi::MAP_WRITE != 0,
         };
         let new = prot.read || prot.write;
         if new == (map.flags & uapi::MAP_VADDR != 0) {
-            return Err(EINVAL);
+            return Err(arguments.report(EINVAL));
         }
         Ok(Self {
             range,
@@ -117,9 +123,10 @@ impl Type1 {
     #[doc(alias = "vfio_dma_do_map")]
     #[inline(never)] // So that cheap requests need not save the registers of this one.
     pub(super) fn map_dma(&self, arg: UserAddr) -> Result<isize> {
-        let request = MapRequest::read(arg)?;
-        self.state.lock().map(request)?;
-        Ok(0)
+        let map: uapi::DmaMap = arg.read()?;
+        let result = MapRequest::new(&map).and_then(|request| self.state.lock().map(request));
+        trace::map(map.iova, map.size, map.vaddr, map.flags, &result);
+        result.map(|()| 0)
     }
 }
 
@@ -136,20 +143,21 @@ impl Type1State {
             access,
         } = request;
         let page = smallest_page(self.domains.page_sizes())?;
-        if !aligned(&[range.bytes(), range.first().get(), vaddr as u64], page) {
-            return Err(EINVAL);
+        let (iova, size) = (range.first().get(), range.bytes());
+        if !aligned(&[size, iova, vaddr as u64], page) {
+            return Err(DmaRefusal::of_numbers(iova, vaddr as u64, size).report(EINVAL));
         }
         let Some(access) = access else {
             return self.update_vaddr(range, vaddr);
         };
-        if self.mappings.any_in(range) {
-            return Err(EEXIST);
+        if let Some(other) = self.mappings.overlapping(range) {
+            return Err(DmaRefusal::Overlap { range, other }.report(EEXIST));
         }
         if self.available == 0 {
-            return Err(ENOSPC);
+            return Err(DmaRefusal::Entries.report(ENOSPC));
         }
         if !iova_ranges::allows(&self.valid, range) {
-            return Err(EINVAL);
+            return Err(DmaRefusal::of_addresses(range, &self.valid).report(EINVAL));
         }
         self.can_track(range)?;
         let slot = MappingReservation::new()?;
@@ -163,7 +171,13 @@ impl Type1State {
                 UserMm::Current,
                 &self.domains,
                 &mut self.buffers,
-            )?;
+            )
+            .inspect_err(|error| {
+                if *error == EFAULT {
+                    let write = access.write;
+                    DmaRefusal::NoMemory { vaddr, size, write }.report(EFAULT);
+                }
+            })?;
         }
         self.available -= 1;
         self.mappings.insert(slot, range.last(), mapping);

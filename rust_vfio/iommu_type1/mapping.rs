@@ -167,7 +167,18 @@ impl Mapping {
 /// # Invariants
 ///
 /// The key of each mapping is its last I/O address. The mappings do not overlap.
-pub(crate) struct Mappings(RBTree<Iova, Mapping>);
+pub(crate) struct Mappings {
+    tree: RBTree<Iova, Mapping>,
+    totals: Totals,
+}
+
+/// How many mappings there are, and how many bytes they have together.
+#[derive(Clone, Copy)]
+pub(crate) struct Totals {
+    pub(crate) mappings: u64,
+    /// Wraps if there are 2^64.
+    pub(crate) bytes: u64,
+}
 
 /// The memory for one more mapping in the tree.
 pub(crate) struct MappingReservation(RBTreeNodeReservation<Iova, Mapping>);
@@ -186,29 +197,47 @@ impl MappingReservation {
 impl Mappings {
     /// Creates an empty tree.
     pub(crate) fn new() -> Self {
-        Self(RBTree::new())
+        Self {
+            tree: RBTree::new(),
+            totals: Totals {
+                mappings: 0,
+                bytes: 0,
+            },
+        }
+    }
+
+    /// Returns how many mappings there are, and how many bytes they have together.
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// Returns the addresses of the mapping that contains `from`, or else of the next mapping
     /// above.
     pub(crate) fn next_from(&self, from: Iova) -> Option<IovaRange> {
-        let cursor = self.0.cursor_lower_bound(&from)?;
+        let cursor = self.tree.cursor_lower_bound(&from)?;
         let (last, mapping) = cursor.current();
         mapping.range(*last)
     }
 
-    /// Returns whether a mapping overlaps `range`.
+    /// Returns the addresses of the first mapping that overlaps `range`.
     #[doc(alias = "vfio_find_dma")]
-    pub(crate) fn any_in(&self, range: IovaRange) -> bool {
+    pub(crate) fn overlapping(&self, range: IovaRange) -> Option<IovaRange> {
         self.next_from(range.first())
-            .is_some_and(|mapping| mapping.overlaps(range))
+            .filter(|mapping| mapping.overlaps(range))
+    }
+
+    /// Returns whether a mapping overlaps `range`.
+    pub(crate) fn any_in(&self, range: IovaRange) -> bool {
+        self.overlapping(range).is_some()
     }
 
     /// Inserts `mapping`, which ends at `last` (inclusive). No other mapping may overlap it.
     #[doc(alias = "vfio_link_dma")]
     pub(crate) fn insert(&mut self, slot: MappingReservation, last: Iova, mapping: Mapping) {
         // INVARIANT: The key is the last address. The caller has checked that no mapping overlaps.
-        self.0.insert(slot.0.into_node(last, mapping));
+        self.totals.mappings = self.totals.mappings.saturating_add(1);
+        self.totals.bytes = self.totals.bytes.wrapping_add(bytes(mapping.first, last));
+        self.tree.insert(slot.0.into_node(last, mapping));
     }
 
     /// Calls `f` with each mapping and its addresses, in the order of addresses.
@@ -220,7 +249,7 @@ impl Mappings {
         &mut self,
         mut f: impl FnMut(IovaRange, &mut Mapping) -> Result,
     ) -> Result {
-        for (last, mapping) in self.0.iter_mut() {
+        for (last, mapping) in self.tree.iter_mut() {
             if let Some(range) = mapping.range(*last) {
                 f(range, mapping)?;
             }
@@ -231,7 +260,11 @@ impl Mappings {
     /// Returns a cursor at the mapping that contains `from`, or else at the next mapping above.
     #[doc(alias = "vfio_find_dma_first_node")]
     pub(crate) fn place_from(&mut self, from: Iova) -> Option<MappingCursor<'_>> {
-        self.0.cursor_lower_bound_mut(&from).map(MappingCursor)
+        let place = self.tree.cursor_lower_bound_mut(&from)?;
+        Some(MappingCursor {
+            place,
+            totals: &mut self.totals,
+        })
     }
 
     /// Returns a cursor at the mapping that contains `iova`, and the addresses of this mapping.
@@ -247,34 +280,51 @@ impl Mappings {
 }
 
 /// A cursor at a mapping in the tree.
-pub(crate) struct MappingCursor<'a>(CursorMut<'a, Iova, Mapping>);
+pub(crate) struct MappingCursor<'a> {
+    place: CursorMut<'a, Iova, Mapping>,
+    totals: &'a mut Totals,
+}
+
+/// Returns the number of bytes from `first` to `last` (inclusive), 0 if it is 2^64.
+fn bytes(first: Iova, last: Iova) -> u64 {
+    last.get().wrapping_sub(first.get()).wrapping_add(1)
+}
 
 impl MappingCursor<'_> {
     /// Returns the addresses of the mapping.
     pub(crate) fn range(&self) -> Option<IovaRange> {
-        let (last, mapping) = self.0.current();
+        let (last, mapping) = self.place.current();
         mapping.range(*last)
     }
 
     /// Returns the mapping.
     pub(crate) fn mapping(&mut self) -> &mut Mapping {
-        self.0.current_mut().1
+        self.place.current_mut().1
     }
 
     /// Moves to the next mapping, or returns `None` after the last one.
     pub(crate) fn next(self) -> Option<Self> {
-        self.0.move_next().map(Self)
+        Some(Self {
+            place: self.place.move_next()?,
+            totals: self.totals,
+        })
     }
 
     /// Removes the mapping, whose memory must have been released, and moves to the next one, or
     /// returns `None` after the last one.
     #[doc(alias = "vfio_unlink_dma")]
     pub(crate) fn remove(self) -> Option<Self> {
-        let last = *self.0.current().0;
-        let (neighbour, _removed) = self.0.remove_current();
+        let (last, mapping) = self.place.current();
+        let last = *last;
+        self.totals.mappings = self.totals.mappings.saturating_sub(1);
+        let size = bytes(mapping.first, last);
+        self.totals.bytes = self.totals.bytes.wrapping_sub(size);
+        let (neighbour, _removed) = self.place.remove_current();
         // If there is no next mapping, the tree returns a cursor at the previous one.
-        neighbour
-            .filter(|neighbour| *neighbour.current().0 > last)
-            .map(Self)
+        let place = neighbour.filter(|neighbour| *neighbour.current().0 > last)?;
+        Some(Self {
+            place,
+            totals: self.totals,
+        })
     }
 }

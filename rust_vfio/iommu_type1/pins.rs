@@ -213,7 +213,11 @@ impl Type1State {
             .and_then(|extras| extras.pins.share(iova));
         let page = match shared {
             Some(page) => page,
-            None => mapping.pin(iova, account, &mut self.spare_pin)?,
+            None => {
+                let page = mapping.pin(iova, account, &mut self.spare_pin)?;
+                self.driver_pins = self.driver_pins.saturating_add(1);
+                page
+            }
         };
         pages.set(index, page);
         Ok(())
@@ -242,6 +246,7 @@ impl Type1State {
                     continue;
                 };
                 accounted = accounted.plus(of_page);
+                self.driver_pins = self.driver_pins.saturating_sub(1);
                 if let Some(tracking) = tracking {
                     // As long as the page was pinned it counted as dirty without a bit.
                     mapping.mark_dirty(range, at, at, tracking);

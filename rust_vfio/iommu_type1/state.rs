@@ -32,10 +32,14 @@ use crate::{
             }, //
         },
         mapping::Mappings,
-        memory::account::Owner,
+        memory::account::{
+            Locked,
+            Owner, //
+        },
         params,
         pin_table::PinSlot,
         populate::Buffers,
+        refusal::DmaRefusal,
         tracking::Tracking,
         uapi, //
     },
@@ -72,6 +76,10 @@ pub(super) struct Type1State {
     pub(super) listeners: Listeners,
     /// The owner of the latest mapping, which further mappings of the same process share.
     pub(super) owner: Option<Arc<Owner>>,
+    /// The number of pages that are accounted, once there was a mapping.
+    pub(super) locked: Option<Arc<Locked>>,
+    /// The number of pages that drivers have pinned.
+    pub(super) driver_pins: u64,
     /// What is needed to pin and to map.
     pub(super) buffers: Buffers,
     /// The memory of a pin that a driver has given up, for the next one: many drivers pin a page
@@ -106,6 +114,8 @@ impl Type1 {
                     tracking: None,
                     listeners: Listeners::new(),
                     owner: None,
+                    locked: None,
+                    driver_pins: 0,
                     buffers: Buffers::new(),
                     spare_pin: None,
                 }, "vfio_type1"),
@@ -129,7 +139,11 @@ impl Type1State {
                 return Ok(owner.clone());
             }
         }
-        let owner = Arc::new(Owner::current()?, GFP_KERNEL)?;
+        let locked = match &self.locked {
+            Some(locked) => locked.clone(),
+            None => self.locked.insert(Locked::new()?).clone(),
+        };
+        let owner = Arc::new(Owner::current(locked)?, GFP_KERNEL)?;
         self.owner = Some(owner.clone());
         Ok(owner)
     }
@@ -143,9 +157,11 @@ impl Type1State {
     pub(super) fn check_cuts(&self, target: Target) -> Result {
         let request = target.range();
         for edge in [request.first(), request.last()] {
-            let found = self.mappings.next_from(edge);
-            if found.is_some_and(|found| target.cuts(self.version, found)) {
-                return Err(EINVAL);
+            match self.mappings.next_from(edge) {
+                Some(found) if target.cuts(self.version, found) => {
+                    return Err(DmaRefusal::partial(request, found).report(EINVAL));
+                }
+                _ => {}
             }
         }
         Ok(())

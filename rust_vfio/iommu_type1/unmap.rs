@@ -41,10 +41,12 @@ use crate::{
         },
         mapping::MappingCursor,
         populate::release,
+        refusal::DmaRefusal,
         state::{
             Type1,
             Type1State, //
         },
+        trace,
         uapi::{
             self,
             fits_native, //
@@ -85,14 +87,18 @@ impl UnmapRequest {
         let header = core::mem::size_of_val(unmap);
         let (flags, room) = (unmap.flags, unmap.argsz as usize);
         let known = uapi::UNMAP_GET_DIRTY_BITMAP | uapi::UNMAP_ALL | uapi::UNMAP_VADDR;
+        let arguments = DmaRefusal::Arguments {
+            argsz: unmap.argsz,
+            flags,
+        };
         if room < header || flags & !known != 0 {
-            return Err(EINVAL);
+            return Err(arguments.report(EINVAL));
         }
         let purpose = if flags & uapi::UNMAP_GET_DIRTY_BITMAP != 0 {
             if flags & (uapi::UNMAP_ALL | uapi::UNMAP_VADDR) != 0
                 || room - header < core::mem::size_of::<uapi::DirtyBitmap>()
             {
-                return Err(EINVAL);
+                return Err(arguments.report(EINVAL));
             }
             Purpose::Report(UserBitmap::new(arg.offset(header).read()?, unmap.size)?)
         } else if flags & uapi::UNMAP_VADDR != 0 {
@@ -155,29 +161,40 @@ impl Type1 {
     #[inline(never)] // So that cheap requests need not save the registers of this one.
     pub(super) fn unmap_dma(&self, arg: UserAddr) -> Result<isize> {
         let mut unmap: uapi::DmaUnmap = arg.read()?;
-        let request = UnmapRequest::read(arg, &unmap)?;
-
+        trace::unmap(unmap.iova, unmap.size, unmap.flags);
         let mut bytes = 0;
+        let result = self.unmap(arg, &unmap, &mut bytes);
+        trace::unmap_done(unmap.iova, unmap.size, bytes, &result);
+        result?;
+        unmap.size = bytes;
+        arg.write(&unmap)?;
+        Ok(0)
+    }
+
+    /// Does the UNMAP_DMA `unmap`, the rest of which is read from `arg`. Adds the sizes of the
+    /// mappings that are done to `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Type1::unmap_dma`] without the first and the last one.
+    fn unmap(&self, arg: UserAddr, unmap: &uapi::DmaUnmap, bytes: &mut u64) -> Result {
+        let request = UnmapRequest::read(arg, unmap)?;
         let mut told: Option<(IovaRange, u32)> = None;
         loop {
-            let walk = self.state.lock().unmap(&request, &mut bytes)?;
+            let walk = self.state.lock().unmap(&request, bytes)?;
             let Walk::Pinned(range) = walk else {
-                break;
+                return Ok(());
             };
             let times = match told {
                 Some((same, times)) if same == range => times,
                 _ => 0,
             };
             if warn_on!(times == MAX_NOTICES) {
-                return Err(EBUSY);
+                return Err(DmaRefusal::Pinned { mapping: range }.report(EBUSY));
             }
             told = Some((range, times + 1));
             self.notify(range);
         }
-
-        unmap.size = bytes;
-        arg.write(&unmap)?;
-        Ok(0)
     }
 }
 
@@ -193,9 +210,12 @@ impl Type1State {
         if matches!(request.purpose, Purpose::Invalidate) && !self.can_move_memory() {
             return Err(EBUSY);
         }
-        fits_native(&[request.iova, request.size])?;
+        let refuse =
+            |error: Error| DmaRefusal::of_numbers(request.iova, 0, request.size).report(error);
+        fits_native(&[request.iova, request.size]).map_err(refuse)?;
         let page = smallest_page(self.domains.page_sizes())?;
-        let target = Target::new(request.iova, request.size, request.all, page)?;
+        let target = Target::new(request.iova, request.size, request.all, page)
+            .map_err(|refusal| refuse(refusal.into()))?;
         match &request.purpose {
             Purpose::Remove => self.remove(target, None, bytes),
             Purpose::Report(bitmap) => {
@@ -233,7 +253,7 @@ impl Type1State {
             // The usual case: the first mapping ends at or above the end of the range, so it is the
             // only one that can be partly in it, and one search is enough.
             if target.cuts(version, found) {
-                return Err(EINVAL);
+                return Err(DmaRefusal::partial(request, found).report(EINVAL));
             }
             Some(place)
         } else {

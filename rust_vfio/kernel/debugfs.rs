@@ -11,11 +11,17 @@
 //!
 //! C header: `include/linux/debugfs.h`.
 
-use core::ptr::null_mut;
+use core::{
+    marker::PhantomData,
+    ptr::null_mut, //
+};
 
 use kernel::{
     device,
+    error::from_result,
+    module::this_module,
     prelude::*,
+    seq_file::SeqFile,
     str::CStr, //
 };
 
@@ -76,6 +82,23 @@ impl Dir {
         };
     }
 
+    /// Creates the file `name` in this directory, with mode 0400, that shows `C`. Sleeps.
+    pub(crate) fn list<C: Contents>(self, name: &'static CStr) {
+        // SAFETY: The name is a NUL-terminated string. The parent is a directory or an error
+        // pointer, both of which the function accepts. The operations are a constant of this
+        // module, which removes its files before it is unloaded.
+        unsafe {
+            bindings::debugfs_create_file_full(
+                name.as_char_ptr(),
+                0o400,
+                self.0,
+                null_mut(),
+                core::ptr::null(),
+                &raw const *const { &ListFops::<C>::FOPS },
+            )
+        };
+    }
+
     /// Wraps a dentry that a C structure holds.
     ///
     /// # Safety
@@ -101,6 +124,50 @@ impl Dir {
         // SAFETY: The dentry was not removed before, since by the safety requirements of this
         // function nothing is used after its removal. The function accepts null and error pointers.
         unsafe { bindings::debugfs_remove(self.0) };
+    }
+}
+
+/// The contents of a file that belongs to no device.
+pub(crate) trait Contents: 'static {
+    /// Writes the contents to `m`.
+    ///
+    /// # Errors
+    ///
+    /// Reading the file fails with the error.
+    fn show(m: &SeqFile) -> Result;
+}
+
+/// The operations of a file with these contents.
+struct ListFops<C>(PhantomData<C>);
+
+impl<C: Contents> ListFops<C> {
+    const FOPS: bindings::file_operations = bindings::file_operations {
+        owner: this_module::<crate::LocalModule>().as_ptr(),
+        open: Some(Self::open),
+        read: Some(bindings::seq_read),
+        llseek: Some(bindings::seq_lseek),
+        release: Some(bindings::single_release),
+        ..pin_init::zeroed()
+    };
+
+    /// Opens the file.
+    ///
+    /// # Safety
+    ///
+    /// Must be called by the VFS with a file that is being opened.
+    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: By the safety requirements of this function.
+        unsafe { bindings::single_open(file, Some(Self::show), null_mut()) }
+    }
+
+    /// Writes the contents.
+    ///
+    /// # Safety
+    ///
+    /// Must be called with a sequence file that nobody else uses during the call.
+    unsafe extern "C" fn show(m: *mut bindings::seq_file, _data: *mut c_void) -> c_int {
+        // SAFETY: By the safety requirements of this function.
+        from_result(|| C::show(unsafe { SeqFile::from_raw(m) }).map(|()| 0))
     }
 }
 

@@ -5,6 +5,7 @@
  */
 #include <linux/anon_inodes.h>
 #include <linux/pm_runtime.h>
+#include <linux/ratelimit.h>
 #include <linux/slab.h>
 
 #include "helpers.h"
@@ -57,6 +58,20 @@ bool vfio_rs_refcount_inc_not_zero(refcount_t *refs)
 	return refcount_inc_not_zero(refs);
 }
 
+/* The driver stays as long as the lock is held. If somebody else has it, give up. */
+bool vfio_rs_driver_name(struct device *dev, char *name, size_t size)
+{
+	bool bound;
+
+	if (!device_trylock(dev))
+		return false;
+	bound = dev->driver;
+	if (bound)
+		strscpy(name, dev->driver->name, size);
+	device_unlock(dev);
+	return bound;
+}
+
 void vfio_rs_pm_runtime_put_noidle(struct device *dev)
 {
 	pm_runtime_put_noidle(dev);
@@ -65,6 +80,18 @@ void vfio_rs_pm_runtime_put_noidle(struct device *dev)
 void vfio_rs_log_resume_failed(struct device *dev, int error)
 {
 	dev_info_ratelimited(dev, "vfio: cannot resume the device: %d\n", error);
+}
+
+bool vfio_rs_may_report(unsigned int kind)
+{
+	static struct ratelimit_state states[] = {
+		[0 ... 31] = RATELIMIT_STATE_INIT_FLAGS(states,
+							DEFAULT_RATELIMIT_INTERVAL,
+							DEFAULT_RATELIMIT_BURST,
+							RATELIMIT_MSG_ON_RELEASE),
+	};
+
+	return kind < ARRAY_SIZE(states) && __ratelimit(&states[kind]);
 }
 
 struct workqueue_struct *vfio_rs_create_singlethread_workqueue(const char *name)

@@ -32,8 +32,11 @@ struct file *vfio_rs_anon_inode_getfile_pread(const char *name,
 
 bool vfio_rs_refcount_inc_not_zero(refcount_t *refs);
 
+bool vfio_rs_driver_name(struct device *dev, char *name, size_t size);
+
 void vfio_rs_pm_runtime_put_noidle(struct device *dev);
 void vfio_rs_log_resume_failed(struct device *dev, int error);
+bool vfio_rs_may_report(unsigned int kind);
 
 struct workqueue_struct *vfio_rs_create_singlethread_workqueue(const char *name);
 void vfio_rs_init_waitqueue_func_entry(struct wait_queue_entry *entry,

@@ -35,6 +35,18 @@ bool vfio_rs_ratelimit(void)
 	return __ratelimit(&state);
 }
 
+bool vfio_rs_type1_may_report(unsigned int kind)
+{
+	static struct ratelimit_state states[] = {
+		[0 ... 31] = RATELIMIT_STATE_INIT_FLAGS(states,
+							DEFAULT_RATELIMIT_INTERVAL,
+							DEFAULT_RATELIMIT_BURST,
+							RATELIMIT_MSG_ON_RELEASE),
+	};
+
+	return kind < ARRAY_SIZE(states) && __ratelimit(&states[kind]);
+}
+
 int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm)
 {
 	return mmap_write_lock_killable(mm);

@@ -19,6 +19,7 @@ bool vfio_rs_fatal_signal_pending(struct task_struct *task);
 unsigned long vfio_rs_task_rlimit(const struct task_struct *task,
 				  unsigned int limit);
 bool vfio_rs_ratelimit(void);
+bool vfio_rs_type1_may_report(unsigned int kind);
 
 /* Address spaces and user virtual addresses. */
 int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm);

@@ -113,6 +113,13 @@ impl GroupHandle {
         NonNull::new(group).map(Self)
     }
 
+    /// Returns the number that names the group in sysfs.
+    #[doc(alias = "iommu_group_id")]
+    pub(crate) fn id(self) -> i32 {
+        // SAFETY: The group is valid by the type invariants.
+        unsafe { bindings::iommu_group_id(self.0.as_ptr()) }
+    }
+
     /// Creates a domain for the first device of the group, without attaching the group. May sleep.
     ///
     /// # Errors

@@ -108,6 +108,22 @@ impl IommuGroup {
         unsafe { bindings::iommu_group_dma_owner_claimed(self.0.as_ptr()) }
     }
 
+    /// Calls `f` with the names of the devices of the group that have a driver, and of the drivers,
+    /// until it returns `true`. A device that is being bound or unbound is left out. Holds the lock
+    /// of the group, so `f` must not use it. Sleeps.
+    #[doc(alias = "iommu_group_for_each_dev")]
+    pub(crate) fn find_driver(&self, mut f: impl FnMut(&CStr, &CStr) -> bool) {
+        // SAFETY: The group is valid. The callback gets what it requires: `f` lives during the
+        // call, in which nobody else uses it.
+        unsafe {
+            bindings::iommu_group_for_each_dev(
+                self.0.as_ptr(),
+                (&raw mut f).cast(),
+                Some(show_driver_to(&f)),
+            )
+        };
+    }
+
     /// Returns the C object together with the reference, which the caller has to drop.
     pub(crate) fn into_raw(self) -> *mut bindings::iommu_group {
         let group = self.0.as_ptr();
@@ -119,6 +135,44 @@ impl IommuGroup {
     pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_group {
         self.0.as_ptr()
     }
+}
+
+/// The type of the callback of `iommu_group_for_each_dev()`.
+type DeviceCallback = unsafe extern "C" fn(*mut bindings::device, *mut c_void) -> c_int;
+
+/// Returns the callback that passes devices to closures of the type of `f`.
+fn show_driver_to<F: FnMut(&CStr, &CStr) -> bool>(_f: &F) -> DeviceCallback {
+    show_driver::<F>
+}
+
+/// Passes the names of a device and its driver to a closure. Returns 1 to end the iteration.
+///
+/// # Safety
+///
+/// `dev` must be valid, and `f` point to an `F` that nobody else uses.
+unsafe extern "C" fn show_driver<F: FnMut(&CStr, &CStr) -> bool>(
+    dev: *mut bindings::device,
+    f: *mut c_void,
+) -> c_int {
+    let mut name = [0u8; 32];
+    // SAFETY: By the safety requirements of this function for the device. The array has so many
+    // bytes.
+    if !unsafe { bindings::vfio_rs_driver_name(dev, name.as_mut_ptr(), name.len()) } {
+        return 0;
+    }
+    // SAFETY: By the safety requirements of this function. The name of a device that is in a group
+    // does not change.
+    let (f, device) = unsafe {
+        (
+            &mut *f.cast::<F>(),
+            CStr::from_char_ptr(bindings::dev_name(dev)),
+        )
+    };
+    f(
+        device,
+        CStr::from_bytes_until_nul(&name).unwrap_or_default(),
+    )
+    .into()
 }
 
 /// The ownership of the DMA of all devices of a group. Dropping it releases the ownership.

@@ -163,6 +163,14 @@ pub(crate) fn may_log_limit() -> bool {
     unsafe { bindings::vfio_rs_ratelimit() }
 }
 
+/// Returns whether a message of this kind, a number below 32, may be logged now. Up to 10 of a kind
+/// may in five seconds.
+#[doc(alias = "__ratelimit")]
+pub(crate) fn may_report(kind: u32) -> bool {
+    // SAFETY: There are no safety requirements.
+    unsafe { bindings::vfio_rs_type1_may_report(kind) }
+}
+
 /// Returns whether the calling task may exceed `RLIMIT_MEMLOCK` (`CAP_IPC_LOCK`).
 #[doc(alias = "capable")]
 pub(crate) fn capable_ipc_lock() -> bool {

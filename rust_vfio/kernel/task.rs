@@ -27,6 +27,7 @@ pub(crate) fn taint_user() {
 }
 
 /// The name of a task, as in `/proc/<pid>/comm`.
+#[derive(Clone, Copy)]
 pub(crate) struct Comm([u8; Self::LEN]);
 
 impl Comm {
@@ -52,8 +53,8 @@ impl Comm {
     }
 }
 
-impl kernel::fmt::Display for Comm {
-    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+impl core::fmt::Display for Comm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let name = self.0.split(|b| *b == 0).next().unwrap_or(&[]);
         match core::str::from_utf8(name) {
             // As C prints it.
@@ -61,6 +62,47 @@ impl kernel::fmt::Display for Comm {
             // Rust's formatting cannot print other bytes than text, so they are escaped.
             Err(_) => kernel::fmt::Display::fmt(kernel::str::BStr::from_bytes(name), f),
         }
+    }
+}
+
+impl kernel::fmt::Display for Comm {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+/// The name and the process ID of a task that did something, which may be gone.
+#[derive(Clone, Copy)]
+pub(crate) struct TaskName {
+    comm: Comm,
+    pid: i32,
+}
+
+impl TaskName {
+    /// Returns those of the calling task.
+    pub(crate) fn current() -> Self {
+        Self::of(kernel::current!())
+    }
+
+    /// Returns those of `task`.
+    pub(crate) fn of(task: &Task) -> Self {
+        Self {
+            comm: Comm::of(task),
+            pid: task.pid(),
+        }
+    }
+}
+
+/// Prints `name:pid`.
+impl core::fmt::Display for TaskName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}:{}", self.comm, self.pid)
+    }
+}
+
+impl kernel::fmt::Display for TaskName {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        core::fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Warnings that come once for each place in the code.
+//! Warnings that come once for each place in the code, and messages that do not come too often.
 //!
 //! In the kernel crate: `kernel::bug` has `warn_on!`, and would get this macro beside it.
 //!
@@ -22,3 +22,11 @@ macro_rules! warn_on_once {
 }
 
 pub(crate) use warn_on_once;
+
+/// Returns whether a message of this kind, a number below 32, may be logged now. Up to 10 of a kind
+/// may in five seconds.
+#[doc(alias = "__ratelimit")]
+pub(crate) fn may_report(kind: u32) -> bool {
+    // SAFETY: There are no safety requirements.
+    unsafe { crate::bindings::vfio_rs_may_report(kind) }
+}

@@ -48,6 +48,20 @@ impl MigrationState {
         Self::PreCopyP2p,
     ];
 
+    /// Returns the name of the state, as it is in the names of the user ABI.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Stop => "STOP",
+            Self::Running => "RUNNING",
+            Self::StopCopy => "STOP_COPY",
+            Self::Resuming => "RESUMING",
+            Self::RunningP2p => "RUNNING_P2P",
+            Self::PreCopy => "PRE_COPY",
+            Self::PreCopyP2p => "PRE_COPY_P2P",
+        }
+    }
+
     /// Returns the state with the number `raw`, if there is one.
     pub fn from_raw(raw: u32) -> Option<Self> {
         let index = usize::try_from(raw).ok()?;

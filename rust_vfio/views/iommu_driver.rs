@@ -14,7 +14,10 @@ use core::ptr;
 
 use kernel::{
     error::from_err_ptr,
-    prelude::*, //
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    str::CStr, //
 };
 
 use crate::{
@@ -23,6 +26,7 @@ use crate::{
         iommu_group::IommuGroup,
         module::ModuleRef,
         returned::Failure,
+        symbol::Symbol,
         uaccess::UserAddr, //
     },
     uapi::ioctls,
@@ -45,6 +49,13 @@ impl From<GroupType> for bindings::vfio_group_type {
         }
     }
 }
+
+/// A function by which a backend prints what it says of itself, if the table is its own.
+type ShowBackend = unsafe extern "C" fn(
+    *const bindings::vfio_iommu_driver_ops,
+    *mut kernel::ffi::c_void,
+    *mut bindings::seq_file,
+);
 
 /// The table of operations of a backend. The backend unregisters it before it is unloaded.
 ///
@@ -174,6 +185,28 @@ impl BackendState {
     /// - Any failure of the backend's `ioctl`.
     pub(crate) fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         ioctl(self.driver.driver, self.data, cmd, arg)
+    }
+
+    /// Prints the name of the backend, and what it says of itself if it is our type1. Does not wait
+    /// for its lock.
+    pub(crate) fn show(&self, m: &SeqFile) {
+        let name = self.ops().name;
+        if !name.is_null() {
+            // SAFETY: The name of a backend is a NUL-terminated string that stays as long as the
+            // table.
+            let name = unsafe { CStr::from_char_ptr(name) };
+            seq_print!(m, "vfio-container-backend:\t{name}\n");
+        }
+        let Some(symbol) = Symbol::get(c"vfio_iommu_type1_show") else {
+            return;
+        };
+        // CAST: A `SeqFile` is a transparent wrapper of the C object.
+        let m = (&raw const *m).cast_mut().cast();
+        // SAFETY: Only our type1 exports the symbol, which is a function of this type.
+        let show: ShowBackend = unsafe { core::mem::transmute(symbol.address()) };
+        // SAFETY: The state is valid by the type invariants, and belongs to this table. The
+        // sequence file is valid, being a reference, and nobody else uses it.
+        unsafe { show(self.driver.driver.0, self.data, m) };
     }
 
     /// Attaches a group, so that the backend translates the DMA of its devices. Sleeps.

@@ -62,6 +62,11 @@ impl PinRequest {
         self.count
     }
 
+    /// Returns the first IOVA.
+    pub(crate) fn iova(&self) -> u64 {
+        self.iova
+    }
+
     /// Returns whether the driver passed no array for the pages.
     pub(crate) fn has_no_array(&self) -> bool {
         self.pages.is_null()

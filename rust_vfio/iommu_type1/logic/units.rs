@@ -125,6 +125,13 @@ pub struct IovaRange {
     last: Iova,
 }
 
+/// Prints the first and the last address.
+impl core::fmt::Display for IovaRange {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:#x}-{:#x}", self.first.0, self.last.0)
+    }
+}
+
 impl IovaRange {
     /// The whole address space.
     pub const ALL: Self = Self {

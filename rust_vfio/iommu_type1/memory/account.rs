@@ -11,19 +11,32 @@ use kernel::{
         MmWithUser, //
     },
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
     task::Task, //
 };
 
 use crate::{
-    iommu_type1::logic::units::PageCount,
+    iommu_type1::{
+        logic::units::PageCount,
+        refusal::DmaRefusal, //
+    },
     kernel::{
         mm::{
             self,
             AdoptedMm,
             MmapWriteGuard, //
         },
-        task::Comm, //
+        task::{
+            Comm,
+            TaskName, //
+        }, //
     }, //
 };
 
@@ -38,20 +51,42 @@ pub(crate) struct Owner {
     leader: ARef<Task>,
     /// Whether the process had `CAP_IPC_LOCK`, so that there is no limit.
     may_exceed: bool,
+    /// The sum for the container.
+    locked: Arc<Locked>,
+}
+
+/// The number of pages that a container has accounted, to whomever.
+pub(crate) struct Locked(Atomic<u64>);
+
+impl Locked {
+    /// Creates an empty account.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self(Atomic::new(0)), GFP_KERNEL)?)
+    }
+
+    /// Returns the number of pages.
+    pub(crate) fn pages(&self) -> PageCount {
+        PageCount::new(self.0.load(Relaxed))
+    }
 }
 
 impl Owner {
-    /// Creates an owner that stands for the calling process.
+    /// Creates an owner that stands for the calling process. `locked` is the sum of the container.
     ///
     /// # Errors
     ///
     /// `ENODEV` if the calling task has no user memory.
-    pub(crate) fn current() -> Result<Self> {
+    pub(crate) fn current(locked: Arc<Locked>) -> Result<Self> {
         let current = kernel::current!();
         Ok(Self {
             mm: ARef::from(&**current.mm().ok_or(ENODEV)?),
             leader: ARef::from(current.group_leader()),
             may_exceed: mm::capable_ipc_lock(),
+            locked,
         })
     }
 
@@ -61,6 +96,11 @@ impl Owner {
         self.is_current_mm()
             && core::ptr::eq(&*self.leader, current.group_leader())
             && self.may_exceed == mm::capable_ipc_lock()
+    }
+
+    /// Returns the name and the process ID of the process.
+    pub(crate) fn name(&self) -> TaskName {
+        TaskName::of(&self.leader)
     }
 
     /// Returns whether the address space is that of the calling task.
@@ -84,9 +124,13 @@ impl Owner {
         if self.may_exceed {
             return true;
         }
-        let limit = mm::memlock_limit(&self.leader) as u64 >> mm::SHIFT;
         let used = PageCount::new(mm::locked_vm(&self.mm) as u64);
-        used.plus(pages).get() <= limit
+        used.plus(pages) <= self.limit()
+    }
+
+    /// Returns the number of pages that the process may lock (`RLIMIT_MEMLOCK`).
+    fn limit(&self) -> PageCount {
+        PageCount::new(mm::memlock_limit(&self.leader) as u64 >> mm::SHIFT)
     }
 
     /// Adds `pages` locked pages to the account of the process. Takes its `mmap_lock` for writing,
@@ -115,6 +159,18 @@ impl Owner {
                 mm::memlock_limit(&self.leader)
             );
         }
+        if accounted == Err(ENOMEM) {
+            let used = PageCount::new(mm::locked_vm(&self.mm) as u64);
+            DmaRefusal::Memlock {
+                more: pages,
+                used,
+                limit: self.limit(),
+            }
+            .report(ENOMEM);
+        }
+        if accounted.is_ok() {
+            self.locked.0.add(pages.get(), Relaxed);
+        }
         accounted
     }
 
@@ -129,6 +185,7 @@ impl Owner {
         if pages.is_zero() {
             return;
         }
+        self.locked.0.fetch_sub(pages.get(), Relaxed);
         // The address space of the calling task has users, so it needs no reference.
         let _alive = if self.is_current_mm() {
             None

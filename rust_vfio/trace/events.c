@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The tracepoints of vfio.ko, with functions by which Rust calls them. */
+#define CREATE_TRACE_POINTS
+#define CREATE_RUST_TRACE_POINTS
+#include "events.h"
