@@ -54,6 +54,7 @@ pub mod request;
 pub mod sample;
 pub mod sysfs;
 pub mod target;
+pub mod trace;
 pub mod uring;
 pub mod userfault;
 

@@ -56,7 +56,7 @@ impl Impl {
     }
 
     /// Whether the backend is ours.
-    fn type1_is_rust(self) -> bool {
+    pub(crate) fn type1_is_rust(self) -> bool {
         matches!(self, Self::Rust | Self::RustType1)
     }
 }
@@ -74,9 +74,10 @@ pub(crate) fn cases<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item =
 pub(crate) enum Holds {
     /// All of them, which is the rule.
     Everywhere,
-    /// Only our core: the row is a defect of the C core, tagged `[L]`.
+    /// Only our core: the row is a defect of the C core, tagged `[L]`, or it is about
+    /// something that only ours does.
     OnlyRustCore,
-    /// Only our backend: the row is a defect of the C backend, tagged `[L]`.
+    /// Only our backend, likewise.
     OnlyRustType1,
 }
 
@@ -134,10 +135,10 @@ impl Row {
         let loaded = Impl::get();
         match self.holds {
             Holds::OnlyRustCore if !loaded.core_is_rust() => {
-                Some("a defect of the C core, tagged [L] in the contract")
+                Some("the C core does not do this: see the contract")
             }
             Holds::OnlyRustType1 if !loaded.type1_is_rust() => {
-                Some("a defect of the C backend, tagged [L] in the contract")
+                Some("the C backend does not do this: see the contract")
             }
             _ => None,
         }

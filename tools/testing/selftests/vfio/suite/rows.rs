@@ -52,10 +52,12 @@ mod module;
 mod node_bugs;
 mod noiommu;
 mod notify;
+mod observe;
 mod passing;
 mod pci;
 mod pin_accounts;
 mod pinning;
+mod refusals;
 mod samples;
 mod siblings;
 mod teardown;
@@ -123,6 +125,8 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (One, driver_api_migration::ROWS),
     (One, driver_api_edu::ROWS),
     (One, driver_api_faults::ROWS),
+    (Both, observe::ROWS),
+    (Both, refusals::ROWS),
     (Both, load::ROWS),
     (One, pci::ROWS),
     (One, compat::ROWS),

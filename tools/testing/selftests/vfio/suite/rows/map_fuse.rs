@@ -39,10 +39,10 @@ pub(crate) const ROWS: &[Row] = rows![
 
 const PAGES: usize = 64;
 const READ: u32 = uapi::DMA_MAP_FLAG_READ;
-const GOOD: Result<(), Errno> = Ok(());
+pub(super) const GOOD: Result<(), Errno> = Ok(());
 const FAULT: Result<(), Errno> = Err(Errno::FAULT);
 
-fn fuse() -> anyhow::Result<Fuse> {
+pub(super) fn fuse() -> anyhow::Result<Fuse> {
     match Fuse::mount(PAGES)? {
         Some(fuse) => Ok(fuse),
         None => skip("this kernel has no FUSE"),
@@ -125,7 +125,7 @@ fn F189_server_is_gone() -> TestResult {
 
 /// A process that maps the file, and waits for the server. The container is that
 /// of its parent.
-fn mapper(
+pub(super) fn mapper(
     fuse: &Fuse,
     container: &Container,
     expected: Result<(), Errno>,
