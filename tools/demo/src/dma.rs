@@ -21,7 +21,7 @@ use crate::{report::say, stations::bytes};
 
 /// Where devices see [`Pages::window`]: the message at its beginning, and a
 /// page behind it the place where the message comes back to.
-const WINDOW: u64 = 0x1000_0000;
+pub(crate) const WINDOW: u64 = 0x1000_0000;
 const RETURN: u64 = WINDOW + PAGE as u64;
 /// Where they see [`Pages::single`].
 const SINGLE: u64 = 0x2000_0000;

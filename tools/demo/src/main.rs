@@ -8,13 +8,14 @@
 //! in the kernel log. The exit status is 0 only if all was as it must be.
 //!
 //! [`run`] is the whole story; [`stations`] has what happens at each station
-//! on the way to an open device, [`dma`] what the device then does, [`moving`] how
-//! another device moves.
+//! on the way to an open device, [`dma`] what the device then does, [`seen`] what others
+//! see of it, [`moving`] how another device moves.
 
 mod dma;
 mod kernel;
 mod moving;
 mod report;
+mod seen;
 mod stations;
 
 use std::process::ExitCode;
@@ -117,6 +118,12 @@ fn run(report: &mut Report) -> Result<()> {
     report.step("Unmap a page: edu must not reach it any more", "", || {
         bench.unmapped_page(&container)
     })?;
+    report.step(
+        "Look at this program from outside, as an administrator",
+        "The errno of a request does not say why. The kernel log does, and fdinfo and\n\
+         tracepoints show what a program holds and does: docs/observability.md.",
+        || seen::look(&container),
+    )?;
     report.step("Close everything and take the devices back", "", || {
         drop((edu_fd, igb_fd));
         stations::close(groups, container, [edu_pci, igb_pci])

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What an administrator sees of this program from outside: what it holds, why something was
+//! refused to it, what it does. Only our modules show it.
+
+use anyhow::{bail, ensure, Context, Result};
+use vfio_selftests::{
+    container::Container, kmsg::Log, memory::Memory, process, trace::Trace, PAGE,
+};
+
+use crate::{dma::WINDOW, report::say};
+
+/// Looks at the container, and asks it for something that it must refuse.
+pub(crate) fn look(container: &Container) -> Result<()> {
+    let mut log = Log::from_now()?;
+    let trace = Trace::begin("vfio")?;
+    for line in process::fdinfo(container)?.lines() {
+        if ["backend", "mappings", "pinned", "left", "owner"]
+            .iter()
+            .any(|key| line.contains(key))
+        {
+            say!("{}", line.replace('\t', " "));
+        }
+    }
+    let page = Memory::anonymous(PAGE)?;
+    match container.map(&page, WINDOW) {
+        Ok(()) => bail!("the same address was mapped twice"),
+        Err(error) => say!("mapped once more at {WINDOW:#x}: {error}"),
+    }
+    let told = log.with(&["vfio_iommu_type1: ", "overlaps"])?;
+    for message in &told {
+        say!("kernel log: {}", message.text);
+    }
+    let Some(trace) = trace else {
+        say!("this kernel has no tracing, or these modules have no tracepoints");
+        return Ok(());
+    };
+    ensure!(!told.is_empty(), "the kernel log does not say why");
+    let events = trace.events()?;
+    let refused = |event: &&String| event.starts_with("vfio_map: ") && event.ends_with("error=-17");
+    let event = events.iter().find(refused).context("nothing was traced")?;
+    say!("tracepoint: {event}");
+    Ok(())
+}
