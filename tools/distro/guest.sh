@@ -181,6 +181,24 @@ signed() {
 	check "the demonstration runs in C" demo c
 }
 
+# What docs/observability.md says to type, with a program to look at.
+observe() {
+	check "the packages are installed" install_packages
+	check "Rust is loaded" loaded rust
+	modprobe vfio-pci
+	check "trace-cmd records a program" \
+		trace-cmd record -q -o /tmp/trace.dat -e vfio -F programs/vfio-demo
+	check "and shows what it mapped" prints vfio_map trace-cmd report -i /tmp/trace.dat
+	check "and what was refused to it" prints reason=overlap trace-cmd report -i /tmp/trace.dat
+	check "bpftrace adds up what programs map" prints "@[vfio-demo]: " bpftrace -c programs/vfio-demo \
+		-e 'tracepoint:vfio:vfio_map /args.error == 0/ { @[comm] = sum(args.size); }'
+	check "bpftrace measures unmapping" prints "@us:" bpftrace -c programs/vfio-demo \
+		-e 'tracepoint:vfio:vfio_unmap { @begin[tid] = nsecs; }
+		tracepoint:vfio:vfio_unmap_done /@begin[tid]/ {
+			@us = hist((nsecs - @begin[tid]) / 1000); delete(@begin[tid]); }'
+	check "the packages are removed" remove_packages
+}
+
 # Updates of the kernel: to another build of the same release, and to another release.
 upgrade() {
 	local next

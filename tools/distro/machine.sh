@@ -10,12 +10,14 @@ set -euo pipefail
 . "$top/tools/distro/debian.sh"
 
 release=$("$top/tools/distro/stage.sh" release)
-machine=$cache/machine-$release
+# The last two are for docs/observability.md.
+packages=systemd-sysv,udev,kmod,procps,zstd,busybox,initramfs-tools
+packages+=,linux-base/trixie-backports,linux-image-$release,trace-cmd,bpftrace
+machine=$cache/machine-$release-$(cksum <<<"$packages" | cut -d' ' -f1)
 if [ ! -e "$machine/.complete" ]; then
-	say "making a whole Debian 13 with kernel $release in $machine: fetching some 250 MB"
+	say "making a whole Debian 13 with kernel $release in $machine: fetching some 350 MB"
 	# shellcheck disable=SC2016 # a variable of that shell
-	debian "$machine" minbase \
-		"systemd-sysv,udev,kmod,procps,zstd,busybox,initramfs-tools,linux-base/trixie-backports,linux-image-$release" \
+	debian "$machine" minbase "$packages" \
 		'echo "127.0.0.1 localhost machine" >"$1/etc/hosts"; echo machine >"$1/etc/hostname"; touch "$1/.complete"'
 fi
 echo "$machine"

@@ -16,12 +16,12 @@ debs=${1:?$usage} programs=${2:?$usage} work=${3:?$usage}
 shift 3
 # In this order: each goes on where the one before it has ended, and the last one
 # leaves another kernel. DKMS needs no VM.
-steps=(dkms install reboot remove settings signed rows kernel_tests upgrade)
+steps=(dkms install reboot remove settings signed observe rows kernel_tests upgrade)
 [ $# = 0 ] || steps=("$@")
 declare -A words=([signed]=module.sig_enforce=1)
 
 machine=$("$top/tools/distro/machine.sh")
-release=${machine##*/machine-}
+release=$("$top/tools/distro/stage.sh" release)
 rebuilt=$("$top/tools/distro/rebuilt.sh")
 upstream=$("$top/tools/vm/upstream.sh")
 disk=$work/disk.ext4
