@@ -44,7 +44,7 @@ enum Language {
 fn look_at(symbols: &str, name: &str) -> Result<Language> {
     let version = sysfs::read(format!("/sys/module/{name}/version"))
         .with_context(|| format!("is {name}.ko loaded?"))?;
-    let rust = rust_symbols(symbols, name);
+    let rust = module::rust_symbols(symbols, name);
     let (language, text) = match rust {
         0 => (Language::C, "the kernel's own, in C".to_owned()),
         _ => (
@@ -54,31 +54,4 @@ fn look_at(symbols: &str, name: &str) -> Result<Language> {
     };
     say!("{:<20} version {version}: {text}", format!("{name}.ko"));
     Ok(language)
-}
-
-/// How many symbols of a module have mangled Rust names.
-fn rust_symbols(symbols: &str, module: &str) -> usize {
-    // "address type name\t[module]"
-    let module = format!("[{module}]");
-    symbols
-        .lines()
-        .map(|line| line.split_ascii_whitespace().skip(2))
-        .filter_map(|mut words| Some((words.next()?, words.next()?)))
-        .filter(|(name, place)| name.starts_with("_R") && *place == module)
-        .count()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rust_symbols;
-
-    #[test]
-    fn only_rust_symbols_of_that_module_count() {
-        let symbols = "ffffffffc0000000 t _RNvCs1_4vfio1a\t[vfio]\n\
-                       ffffffffc0000010 t vfio_init\t[vfio]\n\
-                       ffffffffc0000020 t _RNvCs1_3foo1b\t[vfio_pci]\n\
-                       ffffffff81000000 T _RNvCs1_6kernel1c\n";
-        assert_eq!(rust_symbols(symbols, "vfio"), 1);
-        assert_eq!(rust_symbols(symbols, "mdev"), 0);
-    }
 }

@@ -82,7 +82,7 @@ pub fn note(text: &str) {
 }
 
 /// Reads a record: `priority,sequence,time,flags;text`, then lines of details.
-fn parse(record: &str) -> Option<Message> {
+pub fn parse(record: &str) -> Option<Message> {
     let (head, text) = record.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;
     Some(Message {

@@ -97,3 +97,30 @@ impl Drop for Parameter {
         }
     }
 }
+
+/// How many symbols of a module have mangled Rust names, in the text of `/proc/kallsyms`.
+pub fn rust_symbols(symbols: &str, module: &str) -> usize {
+    // "address type name\t[module]"
+    let module = format!("[{module}]");
+    symbols
+        .lines()
+        .map(|line| line.split_ascii_whitespace().skip(2))
+        .filter_map(|mut words| Some((words.next()?, words.next()?)))
+        .filter(|(name, place)| name.starts_with("_R") && *place == module)
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rust_symbols;
+
+    #[test]
+    fn only_rust_symbols_of_that_module_count() {
+        let symbols = "ffffffffc0000000 t _RNvCs1_4vfio1a\t[vfio]\n\
+                       ffffffffc0000010 t vfio_init\t[vfio]\n\
+                       ffffffffc0000020 t _RNvCs1_3foo1b\t[vfio_pci]\n\
+                       ffffffff81000000 T _RNvCs1_6kernel1c\n";
+        assert_eq!(rust_symbols(symbols, "vfio"), 1);
+        assert_eq!(rust_symbols(symbols, "mdev"), 0);
+    }
+}

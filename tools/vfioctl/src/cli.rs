@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command line. The man page and the completions are made of it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const STATUS: &str = "Exit status: 0 if all is well, 1 if `why` or `doctor` found something in \
+                      the way, 2 if the command was refused or failed.";
+
+/// Shows, explains and changes which devices VFIO can hand to programs.
+#[derive(Debug, Parser)]
+#[command(version, after_help = STATUS, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Look at the files below this directory instead of those of the machine.
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "DIR",
+        default_value = "/"
+    )]
+    pub(crate) root: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show devices, their groups, drivers and nodes, who holds them, and what VFIO can have.
+    List {
+        /// A device, or the number of an IOMMU group; all devices otherwise.
+        target: Option<String>,
+    },
+    /// Hand devices to a driver for VFIO.
+    ///
+    /// All devices of their IOMMU groups go with them, except bridges. Refuses devices that
+    /// are in use. When one of them cannot be bound, all get their drivers back.
+    Bind(Bind),
+    /// Give devices back to the kernel's own drivers.
+    ///
+    /// Refuses devices that a program holds: the kernel would wait until it lets go.
+    Unbind(Unbind),
+    /// Give devices the drivers that `bind --save`, or driverctl, has stored.
+    ///
+    /// At boot, a rule of udev calls this for each device.
+    Restore {
+        /// Names in `/etc/driverctl.d`, such as pci-0000:00:03.0; all otherwise.
+        names: Vec<String>,
+        /// Print what would be done.
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
+    /// Explain whether VFIO can have a device or a group now, and what is in the way.
+    Why {
+        /// A device, or the number of an IOMMU group.
+        target: String,
+    },
+    /// Show who has files of VFIO open, with mappings and pinned memory, again and again.
+    ///
+    /// The C modules tell less of their files than those in Rust: what is unknown is `-`.
+    Watch {
+        /// Seconds between two looks.
+        #[arg(long, short = 'i', value_name = "SECONDS", default_value_t = 1,
+              value_parser = clap::value_parser!(u64).range(1..))]
+        interval: u64,
+        /// Look once.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Check what VFIO needs of this machine.
+    Doctor,
+    /// Write the man pages and the completions of shells into a directory.
+    #[command(hide = true)]
+    Generate {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+/// How devices go to VFIO.
+#[derive(Debug, Args)]
+pub(crate) struct Bind {
+    /// Devices, or numbers of IOMMU groups.
+    #[arg(required = true)]
+    pub(crate) targets: Vec<String>,
+    /// The driver that gets them.
+    #[arg(long, value_name = "NAME", default_value = "vfio-pci")]
+    pub(crate) driver: String,
+    /// Also take what is in use. Disks that are in use are refused nevertheless.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How it is done.
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// How devices go back.
+#[derive(Debug, Args)]
+pub(crate) struct Unbind {
+    /// Devices, or numbers of IOMMU groups.
+    #[arg(required = true)]
+    pub(crate) targets: Vec<String>,
+    /// How it is done.
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// How a change is done.
+#[derive(Debug, Args)]
+pub(crate) struct How {
+    /// Leave the other devices of the groups alone.
+    #[arg(long)]
+    pub(crate) only: bool,
+    /// Remember it for the next boot, in `/etc/driverctl.d`.
+    #[arg(long)]
+    pub(crate) save: bool,
+    /// Print what would be done.
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
