@@ -54,7 +54,7 @@ else
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 endif
 
-.PHONY: help setup kernel modules modules_install modules_uninstall deb vm-modules programs vm-ready upstream demo vm-demo test \
+.PHONY: help setup kernel modules modules_install modules_uninstall deb vfioctl vm-modules programs vm-ready upstream demo vm-demo test \
 	 test-all distro-test intree intree-test build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
 	 layers driver-examples clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
@@ -80,7 +80,8 @@ modules_uninstall: ## Remove what modules_install has installed
 
 deb: ## Make the Debian packages: modules for its newest kernel, DKMS, tools
 	@tools/setup.sh packages
-	@tools/distro/deb.sh "$(build)/deb"
+	@$(MAKE) --no-print-directory vfioctl
+	@tools/distro/deb.sh "$(build)/deb" "$(build)/vfioctl"
 
 vm-modules:
 	@tools/setup.sh $(flavour)
@@ -103,10 +104,15 @@ endif
 programs:
 	@tools/setup.sh
 	@echo "==> building the programs for the VM" >&2
-	@$(static) --profile guest -p vfio-selftests -p vfio-demo -p vfio-migrate
+	@$(static) --profile guest -p vfio-selftests -p vfio-demo -p vfio-migrate -p vfioctl
 	@$(cargo) build -p vm
 	@mkdir -p $(programs)
-	@$(copy) -t $(programs) target/static/$(target)/guest/vfio-{selftests,demo,migrate}
+	@$(copy) -t $(programs) target/static/$(target)/guest/{vfio-{selftests,demo,migrate},vfioctl}
+
+vfioctl: ## Build vfioctl with its man pages and completions, in build/vfioctl
+	@$(cargo) build --release -p vfioctl
+	@target/release/vfioctl generate "$(build)/vfioctl"
+	@$(copy) -t "$(build)/vfioctl" target/release/vfioctl
 
 # Whatever a VM runs.
 vm-ready: vm-modules programs upstream

@@ -3,13 +3,14 @@
 
 use anyhow::{bail, ensure, Context, Result};
 use serde::Serialize;
+use vfio_selftests::kmsg;
 
 use crate::{
     cli::{Bind, How, Unbind},
     device::Device,
     in_use,
     machine::{Machine, Target},
-    output::{joined, or_dash, Format},
+    output::{joined, Format},
     plan::{self, Change, Step, NONE},
     remember,
     root::Root,
@@ -66,6 +67,9 @@ impl Plan {
             step.run(root)?;
         }
         plan::run_all(root, &self.changes)?;
+        for change in &mut self.changes {
+            change.look(root);
+        }
         for step in single(|step| matches!(step, Step::Store { .. } | Step::Remove { .. })) {
             step.run(root)?;
         }
@@ -84,21 +88,6 @@ impl Plan {
         }
         lines.extend(self.notes.iter().cloned());
         lines.join("\n")
-    }
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let to = self
-            .to
-            .as_deref()
-            .unwrap_or("its own driver, if it has one");
-        write!(
-            f,
-            "{}: {} -> {to}",
-            self.device,
-            or_dash(self.from.as_ref())
-        )
     }
 }
 
@@ -152,11 +141,13 @@ fn must_be_idle(root: &Root, machine: &Machine, device: &Device, force: bool) ->
     Ok(())
 }
 
-/// Refuses a device that a program has through VFIO: its driver would wait for the program.
+/// Refuses a device that a program has, or may have, through VFIO: its driver would wait for
+/// the program.
 fn must_be_free(machine: &Machine, device: &Device) -> Result<()> {
     let holders = machine.holders.of(device);
+    // The program that has the group may be waiting for a device without a driver.
     ensure!(
-        holders.is_empty(),
+        holders.is_empty() || device.vfio.is_none(),
         "{} is held by {}: end that first",
         device.name,
         joined(&holders, ", ")
@@ -270,7 +261,13 @@ pub(crate) fn restore(root: &Root, format: Format, stored: &[String], dry_run: b
         };
         match attempt() {
             Ok(plan) => plans.push(plan),
-            Err(error) => failed.push(format!("{error:#}")),
+            Err(error) => {
+                // Nobody sees what a program says that udev runs.
+                if root.is_this_machine() && !dry_run {
+                    kmsg::note(&format!("vfioctl: {error:#}"));
+                }
+                failed.push(format!("{error:#}"));
+            }
         }
     }
     let text = || {

@@ -17,6 +17,7 @@ use crate::{
 };
 
 const PROBE: &str = "/sys/bus/pci/drivers_probe";
+const MODPROBE: &str = "/sbin/modprobe";
 /// The name of no driver. As an override it keeps all drivers away.
 pub(crate) const NONE: &str = "none";
 
@@ -109,10 +110,11 @@ impl fmt::Display for Step {
 }
 
 fn load(module: &str) -> Result<()> {
-    let status = Command::new("modprobe")
+    // By its path: a program that udev runs has no PATH.
+    let status = Command::new(MODPROBE)
         .arg(module)
         .status()
-        .context("run modprobe")?;
+        .with_context(|| format!("run {MODPROBE}"))?;
     ensure!(status.success(), "modprobe {module} failed: see `dmesg`");
     Ok(())
 }
@@ -138,7 +140,8 @@ pub(crate) struct Change {
     /// The only driver that may have it so far.
     #[serde(skip)]
     only: Option<String>,
-    /// The driver that gets it; the kernel chooses otherwise.
+    /// The driver that gets it; the kernel chooses otherwise. Once it is done, the driver that
+    /// has it.
     pub(crate) to: Option<String>,
 }
 
@@ -176,6 +179,11 @@ impl Change {
     pub(crate) fn steps(&self) -> Vec<Step> {
         let to = self.to.as_deref();
         self.between(self.from.as_deref(), to, to != Some(NONE))
+    }
+
+    /// Notes which driver has the device afterwards.
+    pub(crate) fn look(&mut self, root: &Root) {
+        self.to = self.driver(root);
     }
 
     fn driver(&self, root: &Root) -> Option<String> {
@@ -219,6 +227,19 @@ impl Change {
                 eprintln!("vfioctl: while giving {} back: {error:#}", self.device);
             }
         }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |driver: &Option<String>| driver.clone().unwrap_or("no driver".to_owned());
+        write!(
+            f,
+            "{}: {} -> {}",
+            self.device,
+            name(&self.from),
+            name(&self.to)
+        )
     }
 }
 

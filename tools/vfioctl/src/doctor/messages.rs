@@ -16,6 +16,8 @@ const SHOWN: usize = 5;
 /// What is grave, whatever level it has.
 const FAULTS: [&str; 3] = ["DMAR: [", "IO_PAGE_FAULT", "fault addr"];
 const SUBJECTS: [&str; 6] = ["vfio", "VFIO", "DMAR", "AMD-Vi", "IO_PAGE_FAULT", "iommu"];
+/// What is said of each module that did not come with the kernel, and before each fault.
+const HARMLESS: [&str; 3] = ["taints kernel", "tainting kernel", "handling fault status"];
 /// From this level on a message is a warning or worse.
 const WARNING: u8 = 4;
 
@@ -71,7 +73,7 @@ impl Messages {
 
 fn is_bad(message: &Message) -> bool {
     let has = |words: &[&str]| words.iter().any(|word| message.text.contains(word));
-    has(&FAULTS) || (message.level <= WARNING && has(&SUBJECTS))
+    has(&FAULTS) || (message.level <= WARNING && has(&SUBJECTS) && !has(&HARMLESS))
 }
 
 fn read(root: &Root) -> Result<Vec<Message>> {

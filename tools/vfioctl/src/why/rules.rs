@@ -80,10 +80,14 @@ fn place(device: &Device, group: &Group) -> Finding {
         Some(iommu) => format!(" behind the IOMMU {iommu}"),
         None => String::new(),
     };
+    let others = match group.devices.len().saturating_sub(1) {
+        0 => "alone".to_owned(),
+        1 => "with another device".to_owned(),
+        count => format!("with {count} other devices"),
+    };
     Finding::fine(format!(
-        "It is in IOMMU group {}{behind}, with {} other devices.",
-        group.number,
-        group.devices.len().saturating_sub(1)
+        "It is in IOMMU group {}{behind}, {others}.",
+        group.number
     ))
 }
 
@@ -119,14 +123,14 @@ fn driver(root: &Root, machine: &Machine, device: &Device) -> Vec<Finding> {
 
 fn no_vfio_driver(device: &Device) -> Finding {
     let has = match &device.driver {
-        Some(driver) => format!("{driver} has {}", device.name),
-        None => format!("{} has no driver", device.name),
+        Some(driver) => format!("{driver} has {}, and is no driver for VFIO.", device.name),
+        None => format!("{} has no driver.", device.name),
     };
     let todo = match device.bus.as_str() {
         "pci" => format!("vfioctl bind {}", device.name),
         bus => format!("Give it a driver for VFIO, as the bus {bus} does it."),
     };
-    Finding::obstacle(format!("{has}, which is none for VFIO."), todo)
+    Finding::obstacle(has, todo)
 }
 
 fn protection(group: &Group) -> Option<Finding> {
@@ -188,28 +192,31 @@ fn others(machine: &Machine, group: &Group, name: &str) -> Vec<Finding> {
 
 /// The nodes, and whether this user may open them.
 fn nodes(root: &Root, machine: &Machine, group: &Group) -> Vec<Finding> {
-    let own = machine
-        .members(group)
-        .filter_map(|device| device.node.as_ref());
-    let nodes: Vec<_> = group.node.iter().chain(own).collect();
-    nodes
-        .into_iter()
-        .map(|node| {
-            if access(root.path(node), Access::READ_OK | Access::WRITE_OK).is_ok() {
-                return Finding::fine(format!("This user may open {node}."));
-            }
-            if root.exists(node) {
-                return Finding::obstacle(
-                    format!("This user may not open {node}."),
-                    format!("chown \"$USER\" {node}    (as root, or by a rule of udev)"),
-                );
-            }
+    let own = machine.members(group).flat_map(|device| &device.node);
+    let may_open =
+        |node: &&String| access(root.path(node), Access::READ_OK | Access::WRITE_OK).is_ok();
+    let (open, closed): (Vec<_>, Vec<_>) = group.node.iter().chain(own).partition(may_open);
+    let mut findings = Vec::new();
+    if !open.is_empty() {
+        findings.push(Finding::fine(format!(
+            "This user may open {}.",
+            joined(&open, ", ")
+        )));
+    }
+    findings.extend(closed.into_iter().map(|node| {
+        if root.exists(node) {
+            Finding::obstacle(
+                format!("This user may not open {node}."),
+                format!("chown \"$USER\" {node}    (as root, or by a rule of udev)"),
+            )
+        } else {
             Finding::obstacle(
                 format!("{node} is not there, although the kernel has it."),
                 "udevadm trigger --subsystem-match=vfio",
             )
-        })
-        .collect()
+        }
+    }));
+    findings
 }
 
 fn held(machine: &Machine, group: &Group) -> Vec<Finding> {

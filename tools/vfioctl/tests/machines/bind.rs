@@ -117,6 +117,19 @@ fn what_a_program_holds_is_left_to_it() {
         .refused("is held by 4242");
 }
 
+#[test]
+fn a_program_with_the_group_can_get_another_device_of_it() {
+    let tree = host();
+    tree.dir("/sys/bus/pci/drivers/vfio-pci");
+    tree.pci(Pci {
+        address: "0000:03:00.1",
+        class: NETWORK,
+        driver: "",
+        group: Some(7),
+    });
+    assert!(dry(&tree, &["bind", "03:00.1"]).contains("echo vfio-pci >"));
+}
+
 /// A device of `vfio-pci` that nobody holds.
 fn idle() -> Tree {
     let tree = Tree::new();

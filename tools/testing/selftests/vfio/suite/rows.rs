@@ -63,6 +63,7 @@ mod siblings;
 mod teardown;
 mod unmap;
 mod vaddr;
+mod vfioctl;
 mod waiting;
 
 use crate::harness::Row;
@@ -130,6 +131,7 @@ const SUBJECTS: &[(Decides, &[Row])] = &[
     (Both, load::ROWS),
     (One, pci::ROWS),
     (One, compat::ROWS),
+    (One, vfioctl::ROWS),
     (Both, teardown::ROWS),
     (One, bystanders::ROWS),
     (One, fixture_life::ROWS),
