@@ -8,7 +8,7 @@
 #   setup.sh           all that this project can do
 #   setup.sh debian    only what a VM with Debian's own kernel needs, for which
 #                      everything is built elsewhere: see distro/stage.sh
-#   setup.sh packages  only what making that elsewhere needs
+#   setup.sh packages  only what making that elsewhere needs, and vfioctl
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm/env.sh"
@@ -30,8 +30,8 @@ debian)
 	wanted=("$qemu" cargo)
 	;;
 packages)
-	packages=(mmdebstrap)
-	wanted=()
+	packages=(gcc libc6-dev mmdebstrap)
+	wanted=(cargo)
 	;;
 esac
 wants() { [[ " ${wanted[*]} " == *" $1 "* ]]; }
@@ -49,7 +49,7 @@ esac
 # cargo may come from rustup; Debian's is as good. Where nothing else is built, the
 # one that fits the rustc of Debian 13 will do.
 if wants cargo && ! command -v cargo >/dev/null; then
-	if [ "${1:-}" = debian ] && [ "${VERSION_CODENAME:-}" = trixie ]; then
+	if [ -n "${1:-}" ] && [ "${VERSION_CODENAME:-}" = trixie ]; then
 		packages+=(cargo)
 	else
 		packages+=(cargo-web)
@@ -86,7 +86,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	mirror=$(awk -v suite="$VERSION_CODENAME" '$2 == suite { print $1; exit }' <<<"$known")
 	[ -n "$mirror" ] || die "apt knows no mirror of $VERSION_CODENAME"
 	for suite in "${suites[@]}"; do
-		if [ ${#wanted[@]} = 0 ] || grep -q " $suite\$" <<<"$known"; then continue; fi
+		if ! wants "$qemu" || grep -q " $suite\$" <<<"$known"; then continue; fi
 		say "with $suite of $mirror"
 		"${as_root[@]}" tee "/etc/apt/sources.list.d/rust-vfio-$suite.sources" >/dev/null <<-END
 			Types: deb

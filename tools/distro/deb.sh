@@ -4,7 +4,10 @@
 # Makes the Debian packages with Debian's own tools, and lets lintian look at them:
 # for the kernel of the root file system that stage.sh makes.
 #
-#   deb.sh <output directory>
+#   deb.sh <output directory> <directory with vfioctl>
+#
+# vfioctl comes with its man pages and completions from `make vfioctl`, because Debian 13
+# lacks some of the crates that it is made of.
 #
 # Whoever builds a package is its maintainer: DEBFULLNAME and DEBEMAIL say who.
 #
@@ -13,7 +16,8 @@ set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
 
-out=${1:?usage: deb.sh <output directory>}
+usage="usage: deb.sh <output directory> <directory with vfioctl>"
+out=${1:?$usage} vfioctl=${2:?$usage}
 stage=$top/tools/distro/stage.sh
 version=$(sed -n '0,/^version = "\(.*\)"$/s//\1/p' "$top/Cargo.toml" | grep -m1 '^[0-9]')
 tree=$out/rust-vfio-$version
@@ -30,6 +34,7 @@ rm -rf "$tree" "$out"/rust-vfio*
 mkdir -p "$tree"
 git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$tree" -xf -
 mv "$tree/packaging/debian" "$tree"
+cp -r "$vfioctl" "$tree/vfioctl"
 fill() {
 	sed -e "s/@RELEASE@/$release/g" -e "s/@KERNEL_VERSION@/$kernel_version/g" \
 		-e "s/@SERIES@/$series/g" -e "s/@MAINTAINER@/$maintainer/" "$tree/debian/$1.in" >"$tree/debian/$2"

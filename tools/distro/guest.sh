@@ -59,6 +59,8 @@ install_packages() { apt-get -qq install -y ./debs/rust-vfio-tools_*.deb ./debs/
 remove_packages() { apt-get -qq purge -y "rust-vfio-modules-$release" rust-vfio-tools; }
 # What the packages of the kernel say of its files. (Documentation was not unpacked.)
 verify() { dpkg --verify "linux-modules-$release" "linux-image-$release" "linux-binary-$release" | grep -v " /usr/share/doc/" | tee /dev/stderr | fails grep -q .; }
+# What vfioctl stores for the next boot.
+nothing_remembered() { find /etc/driverctl.d /etc/udev/rules.d -name "pci-*" -o -name "*vfioctl*" | tee /dev/stderr | fails grep -q .; }
 nothing_left() { find / -xdev -path /srv -prune -o \( -name '*rust-vfio*' -print \) | grep -v '^/var/\(log\|cache/apt\|lib/apt\|lib/systemd\)\|distro-test' | tee /dev/stderr | fails grep -q .; }
 # Damages a module: it looks right to depmod and modinfo, and does not load.
 damage() { sed -i 's/vermagic=7/vermagic=8/' "$1"; }
@@ -114,9 +116,18 @@ install() {
 	check "Rust is loaded" loaded rust
 	check "only root switches" fails setpriv --reuid nobody --clear-groups rust-vfio-switch c
 	check "what is no choice is refused" fails rust-vfio-switch java
+	check "vfioctl knows them" prints "in Rust, of rust_vfio" vfioctl doctor
+	check "it hands a device to vfio-pci, now and after the next boot" vfioctl bind --save $device
+	check "vfio-pci has the device" test -e /sys/bus/pci/drivers/vfio-pci/$device
 }
 
 reboot() {
+	check "vfio-pci has the device again" test -e /sys/bus/pci/drivers/vfio-pci/$device
+	check "a program can use it" vfioctl why $device
+	check "vfioctl gives it back for good" vfioctl unbind --save $device
+	check "its own driver has it" test -e /sys/bus/pci/drivers/igb/$device
+	check "nothing is remembered" nothing_remembered
+	unload
 	check "a user opens /dev/vfio/vfio" open_as_nobody
 	check "ours are loaded" loaded rust
 	check "they unload" unload
