@@ -59,9 +59,9 @@ pub(crate) enum Command {
     /// that was moved into another network namespace is not seen.
     ///
     /// With --save, /etc/driverctl.d remembers the driver for the next boot, in the format of
-    /// driverctl. If driverctl is not installed, a rule in /etc/udev/rules.d calls `vfioctl
-    /// restore`. Where the initramfs has the device's own driver, that one has the device for
-    /// a moment, until the rule is read.
+    /// driverctl. If driverctl is not installed, the service vfioctl-restore and a rule of udev
+    /// do what it would do; rust-vfio-tools has both. Where the initramfs has the device's own
+    /// driver, that one has the device until then.
     Bind(Bind),
     /// Give devices back to the kernel's own drivers.
     ///
@@ -71,7 +71,9 @@ pub(crate) enum Command {
     Unbind(Unbind),
     /// Give devices the drivers that `bind --save`, or driverctl, has stored.
     ///
-    /// At boot, a rule of udev calls this for each device.
+    /// The service vfioctl-restore calls this at boot, before others start, and a rule of udev
+    /// for each device that comes later. Devices in use are refused as by `bind`. What is
+    /// refused is said in the kernel log as well.
     Restore {
         /// Names in `/etc/driverctl.d`, such as pci-0000:00:03.0; all otherwise.
         names: Vec<String>,

@@ -4,10 +4,12 @@
 //! It reads sysfs and procfs, and so works with the C modules as well as with ours. A
 //! command reads the [`machine`], which consists of [`device`]s, [`group`]s and
 //! [`holders`]; [`viability`] and [`in_use`] are the rules that say what can be had;
-//! [`bind`] changes something. All files are reached through a [`root`], so that the
+//! [`bind`] and
+//! [`restore`] make a [`plan`] of [`change`]s, which consist of [`step`]s. All files are reached through a [`root`], so that the
 //! tests can show made-up machines to the whole program.
 
 mod bind;
+mod change;
 mod cli;
 mod device;
 mod doctor;
@@ -22,7 +24,9 @@ mod output;
 mod plan;
 mod process;
 mod remember;
+mod restore;
 mod root;
+mod step;
 mod viability;
 mod watch;
 mod why;
@@ -52,7 +56,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::List { target } => list::run(&root, format, target.as_deref())?,
         Command::Bind(args) => bind::bind(&root, format, &args)?,
         Command::Unbind(args) => bind::unbind(&root, format, &args)?,
-        Command::Restore { names, dry_run } => bind::restore(&root, format, &names, dry_run)?,
+        Command::Restore { names, dry_run } => restore::run(&root, format, &names, dry_run)?,
         Command::Why { target } => return why::run(&root, format, &target),
         Command::Watch { interval, once } => watch::run(&root, format, interval, once)?,
         Command::Doctor => return doctor::run(&root, format),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How much memory programs may lock, and so map for devices.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::Check;
 use crate::{
@@ -113,39 +113,34 @@ fn own(root: &Root) -> Check {
 }
 
 fn default_limit(root: &Root) -> Limit {
-    let files = ["/usr/lib/systemd", "/etc/systemd"]
-        .into_iter()
-        .flat_map(|dir| with_parts(root, &format!("{dir}/system.conf")));
-    setting(root, files, "DefaultLimitMEMLOCK").unwrap_or(SYSTEMD_DEFAULT)
+    const FILE: &str = "system.conf";
+    let dirs = ["/etc/systemd", "/run/systemd", "/usr/lib/systemd"];
+    limit(root, &dirs, FILE, "DefaultLimitMEMLOCK").unwrap_or(SYSTEMD_DEFAULT)
 }
 
 /// Returns the limit of a service, if it is installed.
 fn unit_limit(root: &Root, unit: &str) -> Option<Limit> {
-    let is_there = |dir: &&&str| root.exists(Path::new(dir).join(unit));
-    let place = UNITS.iter().find(is_there)?;
-    // Parts count wherever they are; those that are changed come last.
-    let parts = UNITS
-        .iter()
-        .rev()
-        .flat_map(|dir| parts(root, &format!("{dir}/{unit}")));
-    let files = [format!("{place}/{unit}")].into_iter().chain(parts);
-    Some(setting(root, files, "LimitMEMLOCK").unwrap_or_else(|| default_limit(root)))
+    let is_there = |dir: &&str| root.exists(Path::new(dir).join(unit));
+    UNITS.iter().find(|dir| is_there(dir))?;
+    let own = limit(root, &UNITS, unit, "LimitMEMLOCK");
+    Some(own.unwrap_or_else(|| default_limit(root)))
 }
 
-/// The files that add to a file.
-fn parts(root: &Root, file: &str) -> Vec<String> {
-    let dir = format!("{file}.d");
-    let names = root.names(&dir).into_iter();
-    names
-        .filter(|name| name.ends_with(".conf"))
-        .map(|name| format!("{dir}/{name}"))
-        .collect()
-}
-
-fn with_parts(root: &Root, file: &str) -> Vec<String> {
-    let mut files = vec![file.to_owned()];
-    files.extend(parts(root, file));
-    files
+/// Returns what a file and the parts beside it give to a limit. It may be in several
+/// directories: of each name, the first one counts. Parts come in the order of their names.
+fn limit(root: &Root, dirs: &[&str], file: &str, key: &str) -> Option<Limit> {
+    let places = || dirs.iter().map(|dir| format!("{dir}/{file}"));
+    let mut parts = BTreeMap::new();
+    for dir in places().map(|place| format!("{place}.d")) {
+        for name in root.names(&dir) {
+            if name.ends_with(".conf") {
+                let path = format!("{dir}/{name}");
+                parts.entry(name).or_insert(path);
+            }
+        }
+    }
+    let main = places().find(|place| root.exists(place));
+    setting(root, main.into_iter().chain(parts.into_values()), key)
 }
 
 /// Returns the last value that these files give to a limit.

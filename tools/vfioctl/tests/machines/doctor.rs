@@ -238,6 +238,17 @@ fn services_have_limits() {
         "memlock",
         "ok: The service docker may lock unlimited",
     );
+    // By name, wherever they are; of one name, that in /etc counts.
+    let dir = "usr/lib/systemd/system/docker.service.d";
+    tree.file(&format!("/{dir}/zz.conf"), "LimitMEMLOCK=1G\n");
+    says(&tree, "memlock", "ok: The service docker may lock 1 GiB");
+    tree.file(&format!("/{dir}/override.conf"), "LimitMEMLOCK=2G\n")
+        .file(&format!("/{dir}/zz.conf"), "");
+    says(
+        &tree,
+        "memlock",
+        "ok: The service docker may lock unlimited",
+    );
     // And a unit in /etc stands for that of the package.
     tree.file(
         "/usr/lib/systemd/system/containerd.service",
@@ -303,6 +314,12 @@ fn messages_that_matter() {
             "warning: vfio-pci 0000:00:03.0: odd"
         ]
     );
+    // A fault is one at any level.
+    tree.file(
+        "/dev/kmsg",
+        "6,1,2,-;AMD-Vi: Event logged [IO_PAGE_FAULT device=03:00.0]\n",
+    );
+    says(&tree, "log", "warning: AMD-Vi: Event logged [IO_PAGE_FAULT");
     // The last ones.
     let many: String = (0..9).map(|n| format!("4,{n},5,-;vfio {n}\n")).collect();
     tree.file("/dev/kmsg", &many);

@@ -21,6 +21,16 @@ fn the_root_file_system_on_lvm() {
 }
 
 #[test]
+fn a_file_system_that_is_known_by_its_number_only() {
+    let tree = lvm_root();
+    tree.file(
+        "/proc/self/mountinfo",
+        "25 1 254:0 / / rw - ext4 /dev/root rw\n",
+    );
+    bind(&tree, DISK, &[]).refused("the file system / is on dm-0 on nvme0n1p2");
+}
+
+#[test]
 fn a_file_system_that_is_known_by_its_name_only() {
     let tree = lvm_root();
     // As btrfs shows it: the number is nobody's.

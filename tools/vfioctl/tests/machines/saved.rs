@@ -7,7 +7,7 @@ use crate::{
 };
 
 const STORED: &str = "/etc/driverctl.d/pci-0000:03:00.0";
-const RULE: &str = "/etc/udev/rules.d/05-vfioctl.rules";
+const NOTE: &str = "nothing here reads that at boot";
 
 /// A device of `vfio-pci` that nobody holds.
 fn idle() -> Tree {
@@ -24,32 +24,22 @@ fn the_file_is_as_driverctl_has_it() {
 }
 
 #[test]
-fn without_driverctl_a_rule_calls_this_program() {
-    let tree = idle();
-    tree.vfioctl(&["bind", "--save", HELD]).fine();
-    let rule = tree.read(RULE);
-    assert!(
-        rule.contains("RUN+=\"/") && rule.contains("vfioctl restore pci-$kernel\""),
-        "{rule}"
-    );
-    assert!(
-        rule.contains("TEST==\"/etc/driverctl.d/pci-$kernel\""),
-        "{rule}"
-    );
-    // Once is enough.
-    assert!(tree
+fn somebody_must_read_it_at_boot() {
+    assert!(idle()
         .vfioctl(&["bind", "--save", HELD])
         .fine()
-        .starts_with("nothing to do\n"));
-}
-
-#[test]
-fn driverctl_does_it_where_it_is_installed() {
+        .contains(NOTE));
+    assert!(!idle().vfioctl(&["bind", HELD]).fine().contains(NOTE));
     for dir in ["/usr/lib", "/lib", "/etc"] {
-        let tree = idle();
-        tree.file(&format!("{dir}/udev/rules.d/05-driverctl.rules"), "");
-        tree.vfioctl(&["bind", "--save", HELD]).fine();
-        assert!(tree.has(STORED) && !tree.has(RULE), "{dir}");
+        for reader in [
+            "udev/rules.d/05-driverctl.rules",
+            "systemd/system/vfioctl-restore.service",
+        ] {
+            let tree = idle();
+            tree.file(&format!("{dir}/{reader}"), "");
+            let text = tree.vfioctl(&["bind", "--save", HELD]).fine();
+            assert!(tree.has(STORED) && !text.contains(NOTE), "{dir}/{reader}");
+        }
     }
 }
 
@@ -57,36 +47,56 @@ fn driverctl_does_it_where_it_is_installed() {
 fn nothing_is_remembered_unless_asked_for() {
     let tree = idle();
     tree.vfioctl(&["bind", HELD]).fine();
-    assert!(!tree.has(STORED) && !tree.has(RULE));
+    assert!(!tree.has(STORED));
 }
 
 #[test]
-fn a_dry_run_shows_what_would_be_stored() {
+fn it_is_stored_once() {
+    let tree = idle();
+    let dry = ["bind", "--save", "--dry-run", HELD];
+    assert_eq!(
+        tree.vfioctl(&dry).fine(),
+        format!("cat >{STORED} <<'END'\nvfio-pci\nEND\n")
+    );
+    tree.vfioctl(&["bind", "--save", HELD]).fine();
+    assert_eq!(tree.vfioctl(&dry).fine(), "nothing to do\n");
+}
+
+#[test]
+fn a_dry_run_stores_nothing() {
     let tree = server();
     let text = tree.vfioctl(&["bind", "--save", "--dry-run", "12"]).fine();
     for address in NIC {
-        let stored = format!("cat >/etc/driverctl.d/pci-{address} <<'END'\nvfio-pci\nEND\n");
-        assert!(text.contains(&stored), "{text}");
+        let stored = format!("/etc/driverctl.d/pci-{address}");
+        assert!(text.contains(&stored) && !tree.has(&stored), "{text}");
     }
-    assert!(!tree.has(RULE));
 }
 
 #[test]
-fn the_last_one_takes_the_rule_with_it() {
+fn only_what_is_unbound_is_forgotten() {
     let tree = idle();
     tree.vfio("0000:03:00.1", 8, 1);
     tree.vfioctl(&["bind", "--save", "7", "8"]).fine();
-    // Bound to nothing and fixed to nothing, so that only the files are left.
     let text = tree.vfioctl(&["unbind", "--save", "-n", "7"]).fine();
-    assert!(text.contains(&format!("rm {STORED}\n")), "{text}");
-    assert!(!text.contains(RULE), "{text}");
-    let text = tree.vfioctl(&["unbind", "--save", "-n", "7", "8"]).fine();
-    assert!(text.ends_with(&format!("rm {RULE}\n")), "{text}");
+    assert!(text.ends_with(&format!("rm {STORED}\n")), "{text}");
+    assert!(!text.contains("03:00.1"), "{text}");
     // Without asking for it, all is kept.
     assert!(!tree
         .vfioctl(&["unbind", "-n", "7", "8"])
         .fine()
         .contains("rm "));
+}
+
+#[test]
+fn devices_that_are_not_there_yet_are_passed_over() {
+    let tree = idle();
+    tree.file(STORED, "vfio-pci\n")
+        .file("/etc/driverctl.d/pci-0000:09:00.1", "vfio-pci\n")
+        .file("/etc/driverctl.d/vmbus-1234", "uio_hv_generic\n");
+    assert_eq!(tree.vfioctl(&["restore"]).fine(), "nothing to do\n");
+    // Unless it is asked for.
+    tree.vfioctl(&["restore", "pci-0000:09:00.1"])
+        .refused("there is no device");
 }
 
 #[test]

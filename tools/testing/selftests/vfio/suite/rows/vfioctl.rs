@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use vfio_selftests::{
     container::READ_WRITE,
+    kmsg,
     memory::Memory,
     pci::{PciDevice, VFIO_PCI},
     process as selves, sysfs,
@@ -41,7 +42,9 @@ pub(crate) const ROWS: &[Row] = rows![
     F234_doctor_knows_the_modules,
 ];
 
-const PROGRAM: &str = "/bin/vfioctl";
+const PROGRAM: &str = "vfioctl";
+/// What reads at boot what is stored, where it is installed.
+const SERVICE: &str = "/usr/lib/systemd/system/vfioctl-restore.service";
 const NOBODY: u32 = 65534;
 /// A driver that is always in the kernel, and takes no edu device.
 const SERIAL: &str = "serial";
@@ -320,29 +323,48 @@ fn F231_bind_is_undone() -> TestResult {
     );
     assert_eq!((edu.driver(), other.driver()), (None, None));
     assert_eq!(port.driver().as_deref(), Some(VFIO_PCI));
+    // Who had no driver has none again, although there is one that would like it.
+    drop(port);
+    let port = bench::kernel_driven_sibling(&edu)?;
+    port.unbind()?;
+    says(
+        &vfioctl(&["bind", "--only", "--driver", "pcieport", port.name()])?,
+        2,
+        "did not take",
+    );
+    assert_eq!((port.driver(), only(&port)?.as_str()), (None, "(null)"));
     Ok(())
 }
 
 fn F231_bind_is_remembered() -> TestResult {
     let edu = bench::edu()?;
     let stored = format!("/etc/driverctl.d/pci-{}", edu.name());
-    let rule = "/etc/udev/rules.d/05-vfioctl.rules";
-    let there = || [stored.as_str(), rule].map(|path| Path::new(path).exists());
+    let there = || Path::new(&stored).exists();
     vfioctl(&["bind", edu.name()])?;
-    assert_eq!(there(), [false, false]);
-    vfioctl(&["bind", "--save", edu.name()])?;
+    assert!(!there());
+    let said = vfioctl(&["bind", "--save", edu.name()])?;
+    let is_read = !said.out.contains("install driverctl or rust-vfio-tools");
+    assert_eq!(
+        (said.status, is_read),
+        (Some(0), Path::new(SERVICE).exists())
+    );
     assert_eq!(fs::read_to_string(&stored)?, "vfio-pci\n");
-    assert!(fs::read_to_string(rule)?.contains("RUN+=\"/bin/vfioctl restore pci-$kernel\""));
     // As after a boot.
     vfioctl(&["unbind", edu.name()])?;
-    assert_eq!((edu.driver(), there()), (None, [true, true]));
+    assert_eq!((edu.driver(), there()), (None, true));
     let name = format!("pci-{}", edu.name());
     says(&vfioctl(&["restore", &name])?, 0, "-> vfio-pci");
     assert_eq!(edu.driver().as_deref(), Some(VFIO_PCI));
-    says(&vfioctl(&["restore", &name])?, 0, "nothing to do");
+    says(&vfioctl(&["restore"])?, 0, "nothing to do");
     vfioctl(&["unbind", "--save", edu.name()])?;
-    assert_eq!((edu.driver(), there()), (None, [false, false]));
-    Ok(())
+    assert_eq!((edu.driver(), there()), (None, false));
+    // What fails in the background is in the log.
+    let mut log = kmsg::Log::from_now()?;
+    fs::write(&stored, format!("{SERIAL}\n"))?;
+    let text = format!("{SERIAL} did not take {}", edu.name());
+    says(&vfioctl(&["restore"])?, 2, &text);
+    assert_eq!(log.with(&["vfioctl: ", &text])?.len(), 1);
+    Ok(fs::remove_file(&stored)?)
 }
 
 fn F231_bind_needs_root() -> TestResult {
