@@ -59,8 +59,6 @@ install_packages() { apt-get -qq install -y ./debs/rust-vfio-tools_*.deb ./debs/
 remove_packages() { apt-get -qq purge -y "rust-vfio-modules-$release" rust-vfio-tools; }
 # What the packages of the kernel say of its files. (Documentation was not unpacked.)
 verify() { dpkg --verify "linux-modules-$release" "linux-image-$release" "linux-binary-$release" | grep -v " /usr/share/doc/" | tee /dev/stderr | fails grep -q .; }
-# What vfioctl stores for the next boot.
-nothing_remembered() { find /etc/driverctl.d /etc/udev/rules.d -name "pci-*" -o -name "*vfioctl*" | tee /dev/stderr | fails grep -q .; }
 nothing_left() { find / -xdev -path /srv -prune -o \( -name '*rust-vfio*' -print \) | grep -v '^/var/\(log\|cache/apt\|lib/apt\|lib/systemd\)\|distro-test' | tee /dev/stderr | fails grep -q .; }
 # Damages a module: it looks right to depmod and modinfo, and does not load.
 damage() { sed -i 's/vermagic=7/vermagic=8/' "$1"; }
@@ -84,6 +82,7 @@ apt_knows() {
 keep_in_initramfs() { printf 'vfio\nvfio_iommu_type1\n' >>/etc/initramfs-tools/modules; }
 # Binds the device to vfio-pci, without telling vfio-pci of its kind.
 device=0000:00:05.0
+is_bound() { test -e /sys/bus/pci/drivers/vfio-pci/$device; }
 bind_device() {
 	modprobe vfio-pci
 	modprobe -r igb 2>/dev/null
@@ -117,17 +116,9 @@ install() {
 	check "only root switches" fails setpriv --reuid nobody --clear-groups rust-vfio-switch c
 	check "what is no choice is refused" fails rust-vfio-switch java
 	check "vfioctl knows them" prints "in Rust, of rust_vfio" vfioctl doctor
-	check "it hands a device to vfio-pci, now and after the next boot" vfioctl bind --save $device
-	check "vfio-pci has the device" test -e /sys/bus/pci/drivers/vfio-pci/$device
 }
 
 reboot() {
-	check "vfio-pci has the device again" test -e /sys/bus/pci/drivers/vfio-pci/$device
-	check "a program can use it" vfioctl why $device
-	check "vfioctl gives it back for good" vfioctl unbind --save $device
-	check "its own driver has it" test -e /sys/bus/pci/drivers/igb/$device
-	check "nothing is remembered" nothing_remembered
-	unload
 	check "a user opens /dev/vfio/vfio" open_as_nobody
 	check "ours are loaded" loaded rust
 	check "they unload" unload
@@ -138,10 +129,21 @@ reboot() {
 	check "the initramfs has C" initramfs_has c
 	check "switch to Rust" rust-vfio-switch rust
 	check "the initramfs has Rust" initramfs_has rust
+	check "vfioctl hands a device over, now and at each boot" vfioctl bind --save $device
+	check "vfio-pci has the device" is_bound
 }
 
 remove() {
 	check "ours are loaded, from the initramfs" loaded rust
+	check "vfio-pci has the device again" is_bound
+	check "a program can use it" vfioctl why $device
+	echo 1 >/sys/bus/pci/devices/$device/remove
+	echo 1 >/sys/bus/pci/rescan
+	check "it is unplugged and comes back" udevadm settle --timeout=120
+	check "vfio-pci has the device again" is_bound
+	check "vfioctl gives it back for good" vfioctl unbind --save $device
+	check "its own driver has it" test -e /sys/bus/pci/drivers/igb/$device
+	check "nothing is remembered" fails test -e /etc/driverctl.d/pci-$device
 	check "the packages are removed" remove_packages
 	check "C is loaded" loaded c
 	check "the initramfs has C" initramfs_has c

@@ -102,7 +102,13 @@ impl Plan {
         let mut lines: Vec<String> = if self.dry_run {
             self.steps.iter().map(Step::to_string).collect()
         } else {
-            self.changes.iter().map(Change::to_string).collect()
+            let files = self.steps.iter().filter_map(|step| match step {
+                Step::Store { path, .. } => Some(format!("{path}: written")),
+                Step::Remove { path } => Some(format!("{path}: removed")),
+                _ => None,
+            });
+            let changes = self.changes.iter().map(Change::to_string);
+            changes.chain(files).collect()
         };
         if self.steps.is_empty() {
             lines.push("nothing to do".to_owned());

@@ -16,8 +16,15 @@ const SHOWN: usize = 5;
 /// What is grave, whatever level it has.
 const FAULTS: [&str; 3] = ["DMAR: [", "IO_PAGE_FAULT", "fault addr"];
 const SUBJECTS: [&str; 6] = ["vfio", "VFIO", "DMAR", "AMD-Vi", "IO_PAGE_FAULT", "iommu"];
-/// What is said of each module that did not come with the kernel, and before each fault.
-const HARMLESS: [&str; 3] = ["taints kernel", "tainting kernel", "handling fault status"];
+/// What is said of each module that did not come with the kernel, before each fault, and when
+/// a program resets its device.
+const HARMLESS: [&str; 5] = [
+    "taints kernel",
+    "tainting kernel",
+    "handling fault status",
+    ": resetting",
+    ": reset done",
+];
 /// From this level on a message is a warning or worse.
 const WARNING: u8 = 4;
 

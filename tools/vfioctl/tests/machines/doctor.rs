@@ -302,6 +302,8 @@ fn messages_that_matter() {
         "6,1,2,-;vfio_pci: add [1234:11e8]\n SUBSYSTEM=pci\n\
          4,2,3,-;e1000e: link is down\n\
          3,2,3,-;DMAR: DRHD: handling fault status reg 2\n\
+         4,2,3,-;vfio-pci 0000:00:05.0: resetting\n\
+         4,2,3,-;vfio-pci 0000:00:05.0: reset done\n\
          4,2,3,-;vfio: loading out-of-tree module taints kernel.\n\
          3,3,4,-;DMAR: [DMA Write NO_PASID] Request device [00:03.0] fault addr 0x1000\n\
          4,4,5,-;vfio-pci 0000:00:03.0: odd\n",

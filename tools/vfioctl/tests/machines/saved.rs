@@ -19,7 +19,8 @@ fn idle() -> Tree {
 #[test]
 fn the_file_is_as_driverctl_has_it() {
     let tree = idle();
-    tree.vfioctl(&["bind", "--save", HELD]).fine();
+    let text = tree.vfioctl(&["bind", "--save", HELD]).fine();
+    assert!(text.contains(&format!("{STORED}: written\n")), "{text}");
     assert_eq!(tree.read(STORED), "vfio-pci\n");
 }
 
