@@ -122,7 +122,7 @@ fn run(report: &mut Report) -> Result<()> {
         "Look at this program from outside, as an administrator",
         "The errno of a request does not say why. The kernel log does, and fdinfo and\n\
          tracepoints show what a program holds and does: docs/observability.md.",
-        || seen::look(&container),
+        || seen::look(&container, &edu_pci),
     )?;
     report.step("Close everything and take the devices back", "", || {
         drop((edu_fd, igb_fd));

@@ -2,17 +2,39 @@
 //! What an administrator sees of this program from outside: what it holds, why something was
 //! refused to it, what it does. Only our modules show it.
 
+use std::process::Command;
+
 use anyhow::{bail, ensure, Context, Result};
 use vfio_selftests::{
-    container::Container, kmsg::Log, memory::Memory, process, trace::Trace, PAGE,
+    container::Container, kmsg::Log, memory::Memory, pci::Bound, process, target::Target,
+    trace::Trace, PAGE,
 };
 
 use crate::{dma::WINDOW, report::say};
 
-/// Looks at the container, and asks it for something that it must refuse.
-pub(crate) fn look(container: &Container) -> Result<()> {
+/// Shows what `vfioctl` says of a device.
+fn list(device: &str) -> Result<()> {
+    let output = Command::new("vfioctl")
+        .args(["list", device])
+        .output()
+        .context("vfioctl")?;
+    ensure!(
+        output.status.success(),
+        "vfioctl: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    say!("vfioctl list {device}");
+    for line in String::from_utf8(output.stdout)?.lines() {
+        say!("{line}");
+    }
+    Ok(())
+}
+
+/// Looks at the container and a device, and asks for something that must be refused.
+pub(crate) fn look(container: &Container, device: &Bound) -> Result<()> {
     let mut log = Log::from_now()?;
     let trace = Trace::begin("vfio")?;
+    list(device.name())?;
     for line in process::fdinfo(container)?.lines() {
         if ["backend", "mappings", "pinned", "left", "owner"]
             .iter()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the kernel tells about an open file of VFIO, in `/proc/<pid>/fdinfo/<fd>`.
 //!
-//! The C modules tell only where a device is in sysfs. Whatever is missing is `None`.
+//! docs/observability.md lists the keys of our modules. The C modules tell only where a device is
+//! in sysfs. Whatever is missing is `None`.
 
 use serde::Serialize;
 
@@ -10,8 +11,10 @@ use serde::Serialize;
 pub(crate) struct FdInfo {
     /// Group: `container`, `iommufd` or `none`.
     pub(crate) attached: Option<String>,
-    /// Container: `type1`, `type1v2`, `noiommu` or `none`.
+    /// Container: `vfio-iommu-type1`, `noiommu` or `none`.
     pub(crate) backend: Option<String>,
+    /// Container or group: `yes` while a request runs, so that the rest is not told.
+    pub(crate) busy: Option<String>,
     /// Container: how many mappings there are.
     pub(crate) mappings: Option<u64>,
     /// Container: how many bytes they have.
@@ -22,8 +25,6 @@ pub(crate) struct FdInfo {
     pub(crate) entries_left: Option<u64>,
     /// Container: whether dirty pages are tracked, `on` or `off`.
     pub(crate) dirty_tracking: Option<String>,
-    /// Device: its name.
-    pub(crate) device: Option<String>,
     /// Device: its directory in sysfs.
     pub(crate) sysfs: Option<String>,
     /// Device: its migration state.
@@ -45,12 +46,12 @@ impl FdInfo {
         Self {
             attached: value("vfio-attached"),
             backend: value("vfio-container-backend"),
+            busy: value("vfio-busy"),
             mappings: number("vfio-mappings"),
             mapped_bytes: number("vfio-mapped-bytes"),
             pinned_bytes: number("vfio-pinned-bytes"),
             entries_left: number("vfio-entries-left"),
             dirty_tracking: value("vfio-dirty-tracking"),
-            device: value("vfio-device"),
             sysfs: value("vfio-device-syspath"),
             migration_state: value("vfio-migration-state"),
         }
@@ -58,8 +59,7 @@ impl FdInfo {
 
     /// Returns the name of the device, if the file is one's.
     pub(crate) fn device_name(&self) -> Option<&str> {
-        let by_path = || self.sysfs.as_ref()?.rsplit('/').next();
-        self.device.as_deref().or_else(by_path)
+        self.sysfs.as_ref()?.rsplit('/').next()
     }
 }
 
@@ -80,10 +80,10 @@ mod tests {
 
     #[test]
     fn a_key_is_no_beginning_of_another_one() {
-        let info = FdInfo::parse("vfio-device-syspath: /sys/a/b\nvfio-device:\tc\n");
-        assert_eq!(info.device.as_deref(), Some("c"));
-        assert_eq!(info.sysfs.as_deref(), Some("/sys/a/b"));
-        assert_eq!(info.device_name(), Some("c"));
+        let info = FdInfo::parse("vfio-container:\t7\nvfio-container-backend:\tnone\n");
+        assert_eq!(info.backend.as_deref(), Some("none"));
+        let info = FdInfo::parse("vfio-container-backend-of-another:\tnone\n");
+        assert_eq!(info, FdInfo::default());
     }
 
     #[test]

@@ -52,7 +52,12 @@ impl Line {
             Kind::Device(_) => format!("device {}", device.unwrap_or("?")),
             Kind::Iommufd => "iommufd".to_owned(),
         };
-        let state = [&info.backend, &info.attached, &info.migration_state];
+        let state = match &info.busy {
+            Some(_) => Some("busy"),
+            None => [&info.backend, &info.attached, &info.migration_state]
+                .into_iter()
+                .find_map(|state| state.as_deref()),
+        };
         let limit = match (self.memory.exempt, self.memory.limit) {
             (true, _) => Some(Limit::Unlimited),
             (false, limit) => limit,
@@ -61,7 +66,7 @@ impl Line {
             self.file.process.pid.to_string(),
             self.file.process.comm.clone(),
             what,
-            or_dash(state.into_iter().flatten().next()),
+            or_dash(state),
             or_dash(info.mappings),
             or_dash(info.mapped_bytes.map(size)),
             or_dash(info.pinned_bytes.map(size)),

@@ -72,7 +72,7 @@ pub(crate) fn host() -> Tree {
             4242,
             20,
             "/dev/vfio/vfio",
-            "vfio-container-backend:\ttype1v2\nvfio-mappings:\t12\n\
+            "vfio-container-backend:\tvfio-iommu-type1\nvfio-mappings:\t12\n\
              vfio-mapped-bytes:\t4295032832\nvfio-pinned-bytes:\t4294967296\n\
              vfio-entries-left:\t65523\nvfio-dirty-tracking:\toff\n",
         )
@@ -87,7 +87,7 @@ pub(crate) fn host() -> Tree {
             22,
             "anon_inode:[vfio-device]",
             &format!(
-                "vfio-device-syspath: {device}\nvfio-device:\t{HELD}\n\
+                "vfio-device-syspath: {device}\n\
                  vfio-migration-state:\tRUNNING\n"
             ),
         );

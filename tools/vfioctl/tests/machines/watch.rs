@@ -26,7 +26,7 @@ fn rust_modules_tell_much() {
             "4242",
             "qemu-system-x86",
             "container",
-            "type1v2",
+            "vfio-iommu-type1",
             "12",
             "4.0 GiB",
             "4 GiB",
