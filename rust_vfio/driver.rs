@@ -42,6 +42,7 @@
 //! | settings of interrupts, a mutex | | a request changes them |
 //! | vectors of a kind, a spinlock | any | an interrupt is raised |
 //! | pinned pages, a mutex | any | they are pinned, lent or unpinned |
+//! | the pages that were written, a mutex | any | they are noted or reported |
 //!
 //! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
 //! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h).
@@ -53,6 +54,18 @@ pub mod dirty;
 mod eventfd;
 mod ioctl;
 pub mod irq;
+#[expect(
+    unreachable_pub,
+    reason = "the host tests use the same files as a library"
+)]
+mod logic {
+    //! Rules that need no kernel, tested on the host.
+    #![forbid(unsafe_code)]
+
+    pub(crate) mod image;
+    pub(crate) mod pieces;
+    pub(crate) mod words;
+}
 pub mod migration;
 mod object;
 mod ops;
@@ -65,6 +78,7 @@ pub mod region;
 mod registration;
 mod uapi;
 mod vectors;
+mod written;
 
 pub use access::{
     Access,
@@ -83,3 +97,41 @@ pub use registration::{
     Faux,
     Registration, //
 };
+
+/// What most drivers need: `use vfio::prelude::*`.
+pub mod prelude {
+    pub use super::{
+        dirty,
+        irq::Irq,
+        migration::{
+            self,
+            Image,
+            P2p,
+            PreCopy,
+            Restorer,
+            Saver,
+            StopCopy, //
+        },
+        pins::{
+            Intent,
+            PinKey,
+            Pinned,
+            Unmapped, //
+        },
+        region::{
+            Memory,
+            Region,
+            Registers,
+            Width, //
+        },
+        Access,
+        Bus,
+        Driver,
+        Emulated,
+        Faux,
+        Handle,
+        Opened,
+        Pages,
+        Physical, //
+    };
+}

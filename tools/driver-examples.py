@@ -38,6 +38,7 @@ module! {
     authors: ["The rust_vfio developers"],
     description: "An example",
     license: "GPL v2",
+    imports_ns: ["IOMMUFD"],
 }
 """
 KBUILD = """obj-m := rust_vfio_example.o

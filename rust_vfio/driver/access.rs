@@ -23,8 +23,7 @@ use crate::{
         object::{
             Object,
             Ref, //
-        },
-        vectors::Line, //
+        }, //
     }, //
 };
 
@@ -71,9 +70,10 @@ impl<'a, D: Data> Access<'a, D> {
         Handle::new(self.object)
     }
 
-    /// Returns interrupt `vector` of the kind with number `kind`, if there is one.
-    pub fn interrupt(&self, kind: usize, vector: usize) -> Option<Line<'a>> {
-        self.object.parts().irqs.line(kind, vector)
+    /// Raises interrupt `vector` of the kind with number `kind`, if there is one: signals its
+    /// eventfd, if user space has given it one and has not masked it. May be called in any context.
+    pub fn raise(&self, kind: usize, vector: usize) {
+        self.object.parts().irqs.raise(kind, vector);
     }
 
     /// Wakes up who waits for data of a migration with `poll()`, because there are some again.
@@ -96,8 +96,9 @@ impl<'a, D: Data> Access<'a, D> {
         self.rw(iova, data.as_mut_ptr(), data.len(), false)
     }
 
-    /// Copies `data` to user memory from the I/O address `iova` on. For devices with an emulated
-    /// IOMMU. Sleeps. Corresponds to `vfio_dma_rw()`.
+    /// Copies `data` to user memory from the I/O address `iova` on, which a
+    /// [dirty log](crate::dirty::Kept) notes. For devices with an emulated IOMMU. Sleeps.
+    /// Corresponds to `vfio_dma_rw()`.
     ///
     /// # Errors
     ///
@@ -110,9 +111,14 @@ impl<'a, D: Data> Access<'a, D> {
     fn rw(&self, iova: u64, data: *mut u8, len: usize, write: bool) -> Result {
         // SAFETY: The device is open for the core. The callers pass the pointer and the length of a
         // slice, which the core only reads if `write`.
-        to_result(unsafe {
+        let result = to_result(unsafe {
             bindings::vfio_dma_rw(self.object.raw(), iova, data.cast(), len, write)
-        })
+        });
+        if write {
+            // Also after an error, because a part may be copied.
+            self.object.parts().written.add(iova, len);
+        }
+        result
     }
 }
 
@@ -141,8 +147,8 @@ impl<'a, D: Data> Opened<'a, D> {
     }
 
     /// Returns what [`Driver::open`](crate::Driver::open) has made.
-    pub fn session(&self) -> Pin<&'a D::Session> {
-        self.session
+    pub fn session(&self) -> &'a D::Session {
+        self.session.get_ref()
     }
 }
 
@@ -170,10 +176,10 @@ impl<D: Data> Handle<D> {
         Some(f(&opened))
     }
 
-    /// Returns interrupt `vector` of the kind with number `kind`, if there is one. User space can
-    /// have given it an eventfd only while the device is open.
-    pub fn interrupt(&self, kind: usize, vector: usize) -> Option<Line<'_>> {
-        self.0.parts().irqs.line(kind, vector)
+    /// Does the same as [`Access::raise`]. Only while the device is open can user space have given
+    /// the interrupt an eventfd.
+    pub fn raise(&self, kind: usize, vector: usize) {
+        self.0.parts().irqs.raise(kind, vector);
     }
 
     /// Returns the driver's data, which is there also when the device is not open.

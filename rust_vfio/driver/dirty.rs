@@ -2,11 +2,22 @@
 
 //! Dirty logs: a device says which memory it has written.
 //!
-//! User space asks for this during a migration (`VFIO_DEVICE_FEATURE_DMA_LOGGING_*`). A driver with
-//! [`DirtyLog`] chooses [`Log`] for [`Driver::DirtyLog`](crate::Driver::DirtyLog). Starting twice,
-//! and asking a log that was not started, are refused here.
+//! User space asks for this during a migration (`VFIO_DEVICE_FEATURE_DMA_LOGGING_*`). A driver says
+//! who knows it, by [`Driver::DirtyLog`](crate::Driver::DirtyLog):
+//!
+//! | The type | Who knows what was written |
+//! |---|---|
+//! | [`NoLog`] | nobody |
+//! | [`Kept`] | this crate, for a device that writes only by its driver |
+//! | [`Log`] | the driver, by [`DirtyLog`] |
+//!
+//! Starting twice, and asking a log that was not started, are refused here. The `module!` of a
+//! driver with a log needs `imports_ns: ["IOMMUFD"]`, where the core's bitmaps come from.
 
-use kernel::prelude::*;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
 use crate::{
     bindings,
@@ -15,14 +26,60 @@ use crate::{
         data::{
             sealed::Sealed,
             Data, //
-        }, //
+        },
+        logic::words, //
     }, //
 };
 
 /// A device that can log which I/O addresses it writes. Called under a lock, one method at a time.
+///
+/// # Examples
+///
+/// A device with a bit for each of the 64 pages that it can write:
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use vfio::{dirty::{Bitmap, DirtyLog, Range, Ranges}, prelude::*};
+/// # struct Device;
+/// # impl Device {
+/// #     fn set_logging(&self, _: bool) {}
+/// #     fn take_bit(&self, _: u64) -> bool { true }
+/// # }
+/// # #[vtable]
+/// # impl Driver for Device {
+/// #     type DirtyLog = dirty::Log;
+/// #   const NAME: &'static CStr = c"device";
+/// #   type Iommu = Physical;
+/// #   type Session = ();
+/// #   type Pin = ();
+/// #   type Migration = migration::NoMigration;
+/// #   const REGIONS: &'static [Region<Self>] = &[];
+/// #   fn open(_: &Access<'_, Self>) -> impl PinInit<(), Error> { Ok::<(), Error>(()) }
+/// # }
+/// impl DirtyLog for Device {
+///     fn start(device: &Opened<'_, Self>, _: &Ranges<'_>, _page_size: u64) -> Result<u64> {
+///         device.set_logging(true);
+///         Ok(4096)
+///     }
+///
+///     fn stop(device: &Opened<'_, Self>) {
+///         device.set_logging(false);
+///     }
+///
+///     fn report(device: &Opened<'_, Self>, range: Range, dirty: &mut Bitmap<'_>) -> Result {
+///         let pages = range.first / 4096..=range.last / 4096;
+///         for page in pages.take_while(|page| *page < 64) {
+///             if device.take_bit(page) {
+///                 dirty.set(page * 4096, 4096);
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait DirtyLog: Data {
     /// Begins to log writes to addresses in `ranges`, in pages of `page_size` bytes, a power of
-    /// two. Returns the size of the pages that it does log, at most as large.
+    /// two. Returns the size of the pages that it does log.
     ///
     /// # Errors
     ///
@@ -135,16 +192,24 @@ impl Bitmap<'_> {
 
 /// The device has no dirty log.
 pub enum NoLog {}
-/// The device has one: [`DirtyLog`].
+/// This crate keeps the dirty log of a device with an emulated IOMMU: what the driver writes with
+/// [`Access::write_memory`](crate::Access::write_memory) and
+/// [`Pinned::write`](crate::pins::Pinned::write).
+pub enum Kept {}
+/// The driver has a dirty log: [`DirtyLog`].
 pub enum Log {}
 
 impl Sealed for NoLog {}
+impl Sealed for Kept {}
 impl Sealed for Log {}
 
 /// Whether a device has a dirty log.
 pub trait LogSupport<D: Data>: Sealed + 'static {
     #[doc(hidden)]
     const EXISTS: bool;
+    /// Whether it knows only what the driver writes.
+    #[doc(hidden)]
+    const IS_KEPT: bool = false;
     #[doc(hidden)]
     fn start(_: &Opened<'_, D>, _: &Ranges<'_>, _: u64) -> Result<u64> {
         Err(ENOTTY)
@@ -159,6 +224,35 @@ pub trait LogSupport<D: Data>: Sealed + 'static {
 
 impl<D: Data> LogSupport<D> for NoLog {
     const EXISTS: bool = false;
+}
+
+impl<D: Data> LogSupport<D> for Kept {
+    const EXISTS: bool = true;
+    const IS_KEPT: bool = true;
+
+    fn start(device: &Opened<'_, D>, _: &Ranges<'_>, _: u64) -> Result<u64> {
+        device.object().parts().written.turn(true);
+        Ok(PAGE_SIZE as u64)
+    }
+
+    fn stop(device: &Opened<'_, D>) {
+        device.object().parts().written.turn(false);
+    }
+
+    fn report(device: &Opened<'_, D>, range: Range, dirty: &mut Bitmap<'_>) -> Result {
+        let written = &device.object().parts().written;
+        if written.is_full() {
+            dirty.set_all();
+        }
+        let mut next = 0;
+        while let Some((word, bits)) = written.take(range.first, range.last, next) {
+            for page in words::pages(word, bits) {
+                dirty.set(page.saturating_mul(PAGE_SIZE as u64), PAGE_SIZE);
+            }
+            next = word.saturating_add(1);
+        }
+        Ok(())
+    }
 }
 
 impl<D: DirtyLog> LogSupport<D> for Log {

@@ -4,7 +4,8 @@
 //!
 //! A device has kinds of interrupts ([`Irq`]), and each kind so many vectors. User space gives each
 //! vector an eventfd, may mask and unmask it, and may raise it for a test: VFIO_DEVICE_SET_IRQS is
-//! answered here. The driver raises a vector with [`Line::signal`], from any context.
+//! answered here. The driver raises a vector with [`Access::raise`](crate::Access::raise), from any
+//! context.
 //!
 //! Interrupts of hardware ([`pci::msi`](crate::pci::msi)) are enabled while a vector of their kind
 //! has an eventfd.
@@ -35,8 +36,6 @@ use crate::{
         }, //
     }, //
 };
-
-pub use crate::driver::vectors::Line;
 
 /// Enables what raises the interrupts of a kind: its number, and how many there are.
 type Enable<D> = fn(&Opened<'_, D>, usize, u32) -> Result<Enabled>;
@@ -77,7 +76,7 @@ impl<D: Data> Irq<D> {
         }
     }
 
-    /// Creates a kind with so many vectors, which the driver raises with [`Line::signal`].
+    /// Creates a kind with so many vectors, which the driver raises.
     pub const fn vectors(count: u32) -> Self {
         // C counts with signed numbers.
         assert!(count > 0 && count <= 1 << 16);

@@ -107,8 +107,8 @@
 //! ```
 //!
 //! While data are moved there is a value of the driver's, which one arc returns and another one
-//! consumes. So a driver cannot save without having begun to, or finish twice. A device with
-//! little to save has this value ready-made: [`Bytes`].
+//! consumes. So a driver cannot save without having begun to, or finish twice. A device whose
+//! state is numbers and memory has this value ready-made: [`Image`].
 //!
 //! # Locks
 //!
@@ -116,7 +116,7 @@
 //! written beside them, one call at a time for each file.
 
 mod arcs;
-mod bytes;
+mod image;
 mod machine;
 mod stream;
 
@@ -134,7 +134,11 @@ pub use arcs::{
     StoppedP2p,
     Support, //
 };
-pub use bytes::Bytes;
+pub use image::{
+    Image,
+    Restorer,
+    Saver, //
+};
 pub(crate) use machine::{
     close,
     reset,

@@ -31,7 +31,8 @@ use crate::{
     driver::{
         data::Data,
         pin_table::Pins,
-        vectors::Interrupts, //
+        vectors::Interrupts,
+        written::WriteLog, //
     },
     rwsem::RwSem, //
 };
@@ -73,6 +74,9 @@ pub(crate) struct Parts<D: Data> {
     /// Whether the device logs what it writes.
     #[pin]
     pub(crate) is_logging: Mutex<bool>,
+    /// What it has written, if this crate keeps its log.
+    #[pin]
+    pub(crate) written: WriteLog,
 }
 
 // SAFETY: Everything but the session is `Sync` by itself. The session is `Send` and `Sync`; it is
@@ -224,6 +228,7 @@ impl<D: Data> Parts<D> {
             migration <- new_mutex!(D::Machine::default(), "vfio::migration"),
             data_changed <- new_poll_condvar!("vfio::data_changed"),
             is_logging <- new_mutex!(false, "vfio::dirty_log"),
+            written <- WriteLog::new(),
         }? Error)
     }
 

@@ -299,9 +299,7 @@ unsafe extern "C" fn handle<D: device::Driver>(
 ) -> bindings::irqreturn_t {
     // SAFETY: By the safety requirements of this function.
     let handler = unsafe { &*cookie.cast::<MsiHandler<D>>() };
-    if let Some(line) = handler.device.interrupt(handler.kind, handler.vector) {
-        line.signal();
-    }
+    handler.device.raise(handler.kind, handler.vector);
     bindings::irqreturn::IRQ_HANDLED
 }
 

@@ -13,7 +13,16 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::bindings;
+use crate::{
+    bindings,
+    driver::{
+        logic::pieces::{
+            pieces,
+            Piece, //
+        },
+        written::WriteLog, //
+    }, //
+};
 
 /// The accesses for which pages are pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,23 +59,22 @@ impl PinnedPages {
         self.pages.len() * PAGE_SIZE
     }
 
-    /// Calls `f` for each page that has some of `len` bytes from `offset` on: with the page, the
-    /// offset into it, and which of the bytes are in it.
+    /// Calls `f` for the pieces of `len` bytes from `offset` on, with their pages.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if there are not so many bytes.
+    /// - Any error of `f`.
     fn for_each(
         &self,
         offset: usize,
         len: usize,
-        mut f: impl FnMut(&BorrowedPage<'_>, usize, core::ops::Range<usize>) -> Result,
+        mut f: impl FnMut(&BorrowedPage<'_>, Piece) -> Result,
     ) -> Result {
-        let mut done = 0;
-        while done < len {
-            let at = offset.checked_add(done).ok_or(EINVAL)?;
-            let page = self.pages.get(at / PAGE_SIZE).ok_or(EINVAL)?;
-            let within = at % PAGE_SIZE;
-            let end = len.min(done + (PAGE_SIZE - within));
+        for piece in pieces(offset, len, PAGE_SIZE).ok_or(EINVAL)? {
+            let page = self.pages.get(piece.page).ok_or(EINVAL)?;
             // SAFETY: The page is pinned, so it stays valid.
-            f(&unsafe { BorrowedPage::from_raw(*page) }, within, done..end)?;
-            done = end;
+            f(&unsafe { BorrowedPage::from_raw(*page) }, piece)?;
         }
         Ok(())
     }
@@ -92,6 +100,7 @@ pub(crate) struct Entry<N> {
 /// Pages that are pinned, and what the driver has noted with them, for the time of a call.
 pub struct Pinned<'a, N> {
     entry: &'a mut Entry<N>,
+    log: &'a WriteLog,
 }
 
 impl<N> Pinned<'_, N> {
@@ -111,6 +120,12 @@ impl<N> Pinned<'_, N> {
         self.entry.pages.len()
     }
 
+    /// Returns the offset of an I/O address, if it is in these pages.
+    pub fn offset_of(&self, iova: u64) -> Option<usize> {
+        let offset = usize::try_from(iova.checked_sub(self.iova())?).ok()?;
+        (offset < self.len()).then_some(offset)
+    }
+
     /// Returns what the driver has noted.
     pub fn note(&mut self) -> &mut N {
         &mut self.entry.note
@@ -123,15 +138,15 @@ impl<N> Pinned<'_, N> {
     /// `EINVAL` if there are not so many.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         let pages = &self.entry.pages;
-        pages.for_each(offset, data.len(), |page, within, part| {
-            let data = data.get_mut(part).ok_or(EINVAL)?;
+        pages.for_each(offset, data.len(), |page, piece| {
+            let data = data.get_mut(piece.part).ok_or(EINVAL)?;
             // SAFETY: The slice is valid for writing. The memory is shared with user space, so the
             // bytes may be from different times.
-            unsafe { page.read_raw(data.as_mut_ptr(), within, data.len()) }
+            unsafe { page.read_raw(data.as_mut_ptr(), piece.within, data.len()) }
         })
     }
 
-    /// Copies `data` to the bytes from `offset` on.
+    /// Copies `data` to the bytes from `offset` on, which a [dirty log](crate::dirty::Kept) notes.
     ///
     /// # Errors
     ///
@@ -142,11 +157,15 @@ impl<N> Pinned<'_, N> {
         if pages.intent == Intent::Read {
             return Err(EPERM);
         }
-        pages.for_each(offset, data.len(), |page, within, part| {
-            let data = data.get(part).ok_or(EINVAL)?;
+        let result = pages.for_each(offset, data.len(), |page, piece| {
+            let data = data.get(piece.part).ok_or(EINVAL)?;
             // SAFETY: The slice is valid for reading. The memory is shared with user space.
-            unsafe { page.write_raw(data.as_ptr(), within, data.len()) }
-        })
+            unsafe { page.write_raw(data.as_ptr(), piece.within, data.len()) }
+        });
+        // Also after an error, because a part may be copied.
+        let first = pages.iova.saturating_add(offset as u64);
+        self.log.add(first, data.len());
+        result
     }
 }
 
@@ -183,10 +202,10 @@ impl<N> Pins<N> {
         }
     }
 
-    /// Returns pages that are in the table.
-    pub(crate) fn get(&mut self, key: PinKey) -> Option<Pinned<'_, N>> {
+    /// Returns pages that are in the table. What is written to them goes to `log`.
+    pub(crate) fn get<'a>(&'a mut self, key: PinKey, log: &'a WriteLog) -> Option<Pinned<'a, N>> {
         let entry = self.list.iter_mut().find(|entry| entry.key == key)?;
-        Some(Pinned { entry })
+        Some(Pinned { entry, log })
     }
 
     /// Unpins pages, and returns what the driver has noted, for which the lock should not be held.
@@ -202,11 +221,18 @@ impl<N> Pins<N> {
         self.list.remove(at).ok().map(Entry::unpin)
     }
 
-    /// Calls `f` for all pages that have some of the bytes from `first` to `last`.
-    pub(crate) fn for_each(&mut self, first: u64, last: u64, mut f: impl FnMut(Pinned<'_, N>)) {
+    /// Calls `f` for all pages that have some of the bytes from `first` to `last`. What is written
+    /// to them goes to `log`.
+    pub(crate) fn for_each(
+        &mut self,
+        first: u64,
+        last: u64,
+        log: &WriteLog,
+        mut f: impl FnMut(Pinned<'_, N>),
+    ) {
         for entry in self.list.iter_mut() {
             if entry.overlaps(first, last) {
-                f(Pinned { entry });
+                f(Pinned { entry, log });
             }
         }
     }

@@ -96,8 +96,9 @@ impl<D: Data> Access<'_, D> {
         key: PinKey,
         f: impl FnOnce(Pinned<'_, D::Pin>) -> T,
     ) -> Result<T> {
-        let mut pins = self.object().parts().pins.lock();
-        Ok(f(pins.get(key).ok_or(ENOENT)?))
+        let parts = self.object().parts();
+        let mut pins = parts.pins.lock();
+        Ok(f(pins.get(key, &parts.written).ok_or(ENOENT)?))
     }
 
     /// Unpins pages. Sleeps. Corresponds to `vfio_unpin_pages()`.
@@ -130,8 +131,9 @@ impl<D: Data> Unmapped<'_, D> {
     /// Calls `f` for all pages that are affected. The lock of the table is held meanwhile, so `f`
     /// must neither pin nor unpin.
     pub fn for_each(&self, f: impl FnMut(Pinned<'_, D::Pin>)) {
-        let mut pins = self.object.parts().pins.lock();
-        pins.for_each(self.first, self.last, f);
+        let parts = self.object.parts();
+        let mut pins = parts.pins.lock();
+        pins.for_each(self.first, self.last, &parts.written, f);
     }
 }
 

@@ -66,6 +66,7 @@ pub struct Region<D: Data> {
     mappable: bool,
     areas: &'static [Area],
     kind: Option<(u32, u32)>,
+    width: Option<Width>,
 }
 
 /// What handles the accesses to a region.
@@ -154,6 +155,7 @@ impl<D: Data> Region<D> {
             mappable: false,
             areas: &[],
             kind: None,
+            width: None,
         }
     }
 
@@ -167,6 +169,7 @@ impl<D: Data> Region<D> {
             mappable: false,
             areas: &[],
             kind: None,
+            width: None,
         }
     }
 
@@ -209,6 +212,12 @@ impl<D: Data> Region<D> {
             at += 1;
         }
         self.areas = areas;
+        self
+    }
+
+    /// All of its registers have this width. Other accesses are refused with `EINVAL`.
+    pub const fn of_width(mut self, width: Width) -> Self {
+        self.width = Some(width);
         self
     }
 
@@ -279,16 +288,21 @@ impl<D: Data> Place<'static, D> {
 }
 
 /// Calls `each` for one register after the other, and returns how many bytes that were. An error
-/// behind the first one ends it early.
+/// behind the first one ends it early. If `only` is a width, other accesses are such an error.
 fn for_each_register(
     mut offset: u64,
     len: usize,
+    only: Option<Width>,
     mut each: impl FnMut(u64, Width) -> Result,
 ) -> Result<usize> {
     let mut done = 0;
     while done < len {
         let width = Width::largest(offset, len - done);
-        match each(offset, width) {
+        let result = match only {
+            Some(only) if width != only => Err(EINVAL),
+            _ => each(offset, width),
+        };
+        match result {
             Ok(()) => {}
             Err(error) if done == 0 => return Err(error),
             Err(_) => break,
@@ -323,10 +337,12 @@ pub(crate) fn read<D: Data>(
     let len = user.len().min(usize::try_from(rest)?);
     let done = match &region.handler {
         Handler::Absent => return Err(EINVAL),
-        Handler::Registers { read, .. } => for_each_register(offset, len, |at, width| {
-            let bytes = read(device, at, width)?.to_le_bytes();
-            user.write_slice(bytes.get(..width as usize).ok_or(EINVAL)?)
-        })?,
+        Handler::Registers { read, .. } => {
+            for_each_register(offset, len, region.width, |at, width| {
+                let bytes = read(device, at, width)?.to_le_bytes();
+                user.write_slice(bytes.get(..width as usize).ok_or(EINVAL)?)
+            })?
+        }
         Handler::Memory(pages) => pages(device).read(usize::try_from(offset)?, len, &mut user)?,
     };
     advance(pos, done)
@@ -356,11 +372,13 @@ pub(crate) fn write<D: Data>(
     let len = user.len().min(usize::try_from(rest)?);
     let done = match &region.handler {
         Handler::Absent => return Err(EINVAL),
-        Handler::Registers { write, .. } => for_each_register(offset, len, |at, width| {
-            let mut bytes = [0; size_of::<u64>()];
-            user.read_slice(bytes.get_mut(..width as usize).ok_or(EINVAL)?)?;
-            write(device, at, width, u64::from_le_bytes(bytes))
-        })?,
+        Handler::Registers { write, .. } => {
+            for_each_register(offset, len, region.width, |at, width| {
+                let mut bytes = [0; size_of::<u64>()];
+                user.read_slice(bytes.get_mut(..width as usize).ok_or(EINVAL)?)?;
+                write(device, at, width, u64::from_le_bytes(bytes))
+            })?
+        }
         Handler::Memory(pages) => pages(device).write(usize::try_from(offset)?, len, &mut user)?,
     };
     advance(pos, done)

@@ -19,6 +19,7 @@ use crate::{
             Emulated,
             Iommu, //
         },
+        dirty::LogSupport,
         irq::Irq,
         migration::Support,
         object::{
@@ -64,6 +65,10 @@ impl<D: Driver> Registration<D> {
             assert!(
                 D::HAS_RESET || <D::Migration as Support<D>>::FLAGS == 0,
                 "a device that migrates needs `reset`, the only way out of the state ERROR"
+            );
+            assert!(
+                !(D::Iommu::IS_PHYSICAL && <D::DirtyLog as LogSupport<D>>::IS_KEPT),
+                "a device that writes by itself needs `dirty::Log`"
             );
         }
         let irqs = Interrupts::new(D::IRQS.iter().map(Irq::shape));

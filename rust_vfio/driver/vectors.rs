@@ -285,10 +285,11 @@ impl Interrupts {
         self.kinds.get(number).map(|kind| &**kind)
     }
 
-    /// Returns an interrupt, if there is such a one.
-    pub(crate) fn line(&self, kind: usize, vector: usize) -> Option<Line<'_>> {
-        let kind = self.kind(kind)?;
-        (vector < kind.count).then_some(Line { kind, vector })
+    /// Raises a vector, if there is such a one.
+    pub(crate) fn raise(&self, kind: usize, vector: usize) {
+        if let Some(kind) = self.kind(kind) {
+            kind.signal(vector);
+        }
     }
 
     /// Takes all eventfds back, because the device is being closed.
@@ -297,19 +298,5 @@ impl Interrupts {
         for (kind, setting) in self.kinds.iter().zip(settings.iter_mut()) {
             kind.disable(setting);
         }
-    }
-}
-
-/// An interrupt of a device, which the driver can raise.
-pub struct Line<'a> {
-    kind: &'a Kind,
-    vector: usize,
-}
-
-impl Line<'_> {
-    /// Raises the interrupt: signals its eventfd, if user space has given it one and has not masked
-    /// it. May be called in any context.
-    pub fn signal(&self) {
-        self.kind.signal(self.vector);
     }
 }

@@ -28,25 +28,7 @@ use kernel::{
         Delta, //
     }, //
 };
-use vfio::{
-    dirty,
-    irq::Irq,
-    migration::{
-        self,
-        Bytes,
-        StopCopy, //
-    },
-    region::{
-        Region,
-        Registers,
-        Width, //
-    },
-    Access,
-    Bus,
-    Driver,
-    Opened,
-    Physical, //
-};
+use vfio::prelude::*;
 
 /// The registers.
 mod register {
@@ -147,9 +129,8 @@ impl Driver for Edu {
     }
 
     fn reset(device: &Opened<'_, Self>) -> Result {
-        let session = device.session();
-        let mut is_stopped = session.is_stopped.lock();
-        restore(device, &[0; SAVED])?;
+        let mut is_stopped = device.session().is_stopped.lock();
+        restore(device, [0; SAVED])?;
         let bar = device.bar(device.pci()?)?;
         bar.write32(u32::MAX, register::INTERRUPT_ACKNOWLEDGE);
         set_master(device, false)?;
@@ -175,9 +156,8 @@ impl Registers<Edu> for Bar0 {
     fn write(device: &Opened<'_, Edu>, offset: u64, width: Width, value: u64) -> Result {
         let bar = device.bar(device.pci()?)?;
         let at = usize::try_from(offset)?;
-        let session = device.session();
         // Held so that the device is not stopped before it was told.
-        let is_stopped = session.is_stopped.lock();
+        let is_stopped = device.session().is_stopped.lock();
         if *is_stopped && Self::starts(at) {
             return Err(EBUSY);
         }
@@ -252,17 +232,20 @@ fn wait(device: &Opened<'_, Edu>) -> Result {
     Err(ETIMEDOUT)
 }
 
-/// The registers that are saved, as 64-bit numbers.
+/// What is saved: the registers that [`restore`] takes.
+const IMAGE: Image<'_> = Image {
+    format: 1,
+    numbers: SAVED,
+    memory: None,
+};
 const SAVED: usize = 7;
-const BYTES: usize = SAVED * 8;
 
 impl StopCopy for Edu {
-    type Saving = Bytes<BYTES>;
-    type Resuming = Bytes<BYTES>;
+    type Saving = Saver;
+    type Resuming = Restorer;
 
     fn stop(device: &Opened<'_, Self>) -> Result {
-        let session = device.session();
-        let mut is_stopped = session.is_stopped.lock();
+        let mut is_stopped = device.session().is_stopped.lock();
         wait(device)?;
         *is_stopped = true;
         Ok(())
@@ -274,13 +257,13 @@ impl StopCopy for Edu {
         Ok(())
     }
 
-    fn save(device: &Opened<'_, Self>) -> Result<Bytes<BYTES>> {
+    fn save(device: &Opened<'_, Self>) -> Result<Saver> {
         let bar = device.bar(device.pci()?)?;
         if bar.read32(register::INTERRUPTS) != 0 {
             return Err(EBUSY);
         }
         let written = *device.written.lock();
-        let registers: [u64; SAVED] = [
+        IMAGE.save()?.finish(&[
             written.liveness.into(),
             written.factorial.into(),
             bar.read32(register::STATUS).into(),
@@ -288,35 +271,25 @@ impl StopCopy for Edu {
             bar.try_read64(register::DMA_DESTINATION)?,
             bar.try_read64(register::DMA_COUNT)?,
             bar.try_read64(register::DMA_COMMAND)?,
-        ];
-        let mut data = [0; BYTES];
-        for (to, from) in data.chunks_exact_mut(8).zip(registers) {
-            to.copy_from_slice(&from.to_le_bytes());
-        }
-        Ok(Bytes::new(data))
+        ])
     }
 
-    fn resume(_: &Opened<'_, Self>) -> Result<Bytes<BYTES>> {
-        Ok(Bytes::empty())
+    fn resume(_: &Opened<'_, Self>) -> Result<Restorer> {
+        IMAGE.restore()
     }
 
-    fn resumed(device: &Opened<'_, Self>, resuming: Bytes<BYTES>) -> Result {
-        let data = resuming.complete()?;
-        let mut registers = [0; SAVED];
-        for (to, from) in registers.iter_mut().zip(data.chunks_exact(8)) {
-            *to = u64::from_le_bytes(from.try_into().map_err(|_| EINVAL)?);
-        }
-        restore(device, &registers)
+    fn resumed(device: &Opened<'_, Self>, resuming: Restorer) -> Result {
+        resuming.finish(|registers| restore(device, registers))
     }
 
     fn size(_: &Opened<'_, Self>) -> u64 {
-        BYTES as u64
+        IMAGE.size()
     }
 }
 
 /// Gives the registers the values that were saved.
-fn restore(device: &Opened<'_, Edu>, registers: &[u64; SAVED]) -> Result {
-    let [liveness, factorial, status, source, destination, count, command] = *registers;
+fn restore(device: &Opened<'_, Edu>, registers: [u64; SAVED]) -> Result {
+    let [liveness, factorial, status, source, destination, count, command] = registers;
     let written = Written {
         liveness: u32::try_from(liveness)?,
         factorial: u32::try_from(factorial)?,

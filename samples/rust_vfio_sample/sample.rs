@@ -15,63 +15,26 @@
 //! | 0x18 | the value |
 //! | 0x20 | an I/O address, a multiple of 8 |
 //! | 0x28 | writing 1 copies the value to that address, 2 adds up the 512 numbers there into 0x18, 3 keeps the page there, so that copies to it need no search |
-//! | 0x30 | the format in which the device is saved, 1 or 2 |
+//! | 0x30 | the format in which the device is saved: 2, or 1 without the address |
 //! | 0x38 | for tests: after so many calls saving or restoring fails, once |
 //!
 //! Region 1 is the memory that the device writes, which the user can read and map. Interrupt 0
 //! means that a command is done, interrupt 1 that the device shall be given back.
 
-mod engine;
-mod stream;
-
-use core::mem;
-
 use kernel::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::Mutex, //
+    sync::{
+        Mutex,
+        MutexGuard, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
 };
-use vfio::{
-    dirty::{
-        self,
-        Bitmap,
-        DirtyLog,
-        Range,
-        Ranges, //
-    },
-    irq::Irq,
-    migration::{
-        self,
-        Left,
-        P2p,
-        PreCopy,
-        StopCopy, //
-    },
-    pins::{
-        Intent,
-        Unmapped, //
-    },
-    region::{
-        Memory,
-        Region,
-        Registers,
-        Width, //
-    },
-    Access,
-    Driver,
-    Emulated,
-    Faux,
-    Handle,
-    Opened,
-    Pages, //
-};
-
-use engine::Engine;
-use stream::{
-    Resuming,
-    Saving, //
-};
+use vfio::prelude::*;
 
 /// The size of the device's memory in bytes.
 const MEMORY: usize = 16 * PAGE_SIZE;
@@ -81,7 +44,6 @@ const DONE: usize = 0;
 const REQUEST: usize = 1;
 
 /// The data of a device.
-#[pin_data]
 struct Sample {
     /// Its memory, which is there also while nobody has the device open.
     memory: Pages,
@@ -92,30 +54,6 @@ struct Sample {
 struct Session {
     #[pin]
     engine: Mutex<Engine>,
-    /// The memory of the user that the device has written, while the user wants to know.
-    #[pin]
-    written: Mutex<Option<Written>>,
-}
-
-/// Pages of the user that were written since this was reported last.
-#[derive(Default)]
-struct Written {
-    pages: KVec<u64>,
-    /// There were more, so all pages count as written.
-    and_more: bool,
-}
-
-impl Written {
-    const MOST: usize = 512;
-
-    fn add(&mut self, page: u64) {
-        let is_known = self.and_more || self.pages.contains(&page);
-        if !is_known
-            && (self.pages.len() == Self::MOST || self.pages.push(page, GFP_KERNEL).is_err())
-        {
-            self.and_more = true;
-        }
-    }
 }
 
 #[vtable]
@@ -125,38 +63,156 @@ impl Driver for Sample {
     type Session = Session;
     type Pin = ();
     type Migration = migration::RunningP2p;
-    type DirtyLog = dirty::Log;
+    type DirtyLog = dirty::Kept;
     const REGIONS: &'static [Region<Self>] = &[
-        Region::registers::<Control>(0x40),
+        Region::registers::<Control>(0x40).of_width(Width::Quad),
         Region::memory::<Work>(MEMORY as u64).read_only(),
     ];
     const IRQS: &'static [Irq<Self>] = &[Irq::vectors(1).maskable(), Irq::vectors(1)];
 
     fn open(device: &Access<'_, Self>) -> impl PinInit<Session, Error> {
+        // What the last user computed is not for the next one.
+        device.memory.clear();
         try_pin_init!(Session {
-            engine <- new_mutex!(Engine::new(&device.memory)?),
-            written <- new_mutex!(None),
+            engine <- new_mutex!(Engine::new()),
         }? Error)
     }
 
     fn reset(device: &Opened<'_, Self>) -> Result {
-        let session = device.session();
-        let mut engine = session.engine.lock();
-        if let Some(key) = engine.kept.take() {
-            let _ = device.unpin(key);
-        }
-        *engine = Engine::new(&device.memory)?;
+        let mut engine = device.session().engine.lock();
+        engine.give_back(device);
+        *engine = Engine::new();
+        device.memory.clear();
         Ok(())
     }
 
     fn request(device: &Handle<Self>, _count: u32) {
-        if let Some(line) = device.interrupt(REQUEST, 0) {
-            line.signal();
+        device.raise(REQUEST, 0);
+    }
+}
+
+/// The part of the device that computes. It makes its steps when somebody looks.
+struct Engine {
+    /// Whether the user wants it to compute.
+    is_on: bool,
+    steps: u64,
+    value: u64,
+    address: u64,
+    /// The page that the device keeps, unless the user has unmapped it in the meantime.
+    kept: Option<PinKey>,
+    format: u64,
+    /// After so many calls saving or restoring fails; 0 for never.
+    calls_left: u64,
+    /// When the last step was made, unless the device is stopped.
+    since: Option<Instant<Monotonic>>,
+}
+
+impl Engine {
+    /// The most steps that are made at once, so that nobody waits for long.
+    const AT_ONCE: u64 = 4096;
+
+    /// Creates one that runs, and does not compute yet.
+    fn new() -> Self {
+        Self {
+            is_on: false,
+            steps: 0,
+            value: 1,
+            address: 0,
+            kept: None,
+            format: 2,
+            calls_left: 0,
+            since: Some(Instant::now()),
         }
     }
 
-    fn unmapped(&self, _: &Unmapped<'_, Self>) {
-        // The device finds pages only by their key, which means nothing from now on.
+    /// Locks the engine of a device, after the steps for which there was time.
+    fn of<'a>(device: &Opened<'a, Sample>) -> Result<MutexGuard<'a, Self>> {
+        let mut engine = device.session().engine.lock();
+        let Some(since) = engine.since else {
+            return Ok(engine);
+        };
+        let now = Instant::now();
+        let passed = u64::try_from((now - since).as_micros_ceil()).unwrap_or(0);
+        engine.since = Some(now);
+        if engine.is_on && passed > 0 {
+            for _ in 0..passed.min(Self::AT_ONCE) {
+                engine.step(&device.memory)?;
+            }
+            // There is more to save.
+            device.data_changed();
+        }
+        Ok(engine)
+    }
+
+    /// Makes one step.
+    fn step(&mut self, memory: &Pages) -> Result {
+        // A linear congruential generator.
+        self.value = self
+            .value
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        // CAST: The remainder is less than the size of the memory.
+        let at = (self.steps.wrapping_mul(8) % MEMORY as u64) as usize;
+        self.steps = self.steps.wrapping_add(1);
+        memory.copy_from(at, &self.value.to_le_bytes())
+    }
+
+    /// Copies the value to the memory of the user.
+    fn copy_out(&self, device: &Opened<'_, Sample>) -> Result {
+        let value = self.value.to_le_bytes();
+        let write = |mut page: Pinned<'_, ()>| {
+            let offset = page.offset_of(self.address)?;
+            Some(page.write(offset, &value))
+        };
+        // If the user has unmapped the page, the device does not have it any more.
+        let kept = self
+            .kept
+            .and_then(|key| device.with_pinned(key, write).ok());
+        match kept.flatten() {
+            Some(result) => result,
+            None => device.write_memory(self.address, &value),
+        }
+    }
+
+    /// Adds up 512 numbers of the user, for which it pins their page.
+    fn add_up(&mut self, device: &Opened<'_, Sample>) -> Result {
+        let mut numbers = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
+        let key = device.pin(self.address, PAGE_SIZE, Intent::Read, ())?;
+        let read = device.with_pinned(key, |page| page.read(0, &mut numbers));
+        // If the user has unmapped the page in the meantime there is nothing to unpin.
+        let _ = device.unpin(key);
+        read??;
+        self.value = 0;
+        for number in numbers.chunks_exact(8) {
+            let number = u64::from_le_bytes(number.try_into().map_err(|_| EINVAL)?);
+            self.value = self.value.wrapping_add(number);
+        }
+        Ok(())
+    }
+
+    /// Keeps the page at the address, instead of the one that the device has.
+    fn keep(&mut self, device: &Opened<'_, Sample>) -> Result {
+        self.give_back(device);
+        let page = self.address - self.address % PAGE_SIZE as u64;
+        self.kept = Some(device.pin(page, PAGE_SIZE, Intent::ReadWrite, ())?);
+        Ok(())
+    }
+
+    /// Gives the page back that the device keeps.
+    fn give_back(&mut self, device: &Opened<'_, Sample>) {
+        if let Some(key) = self.kept.take() {
+            let _ = device.unpin(key);
+        }
+    }
+
+    /// Counts a call of saving or restoring, and fails if it is the one.
+    fn count_call(&mut self) -> Result {
+        let fails = self.calls_left == 1;
+        self.calls_left = self.calls_left.saturating_sub(1);
+        if fails {
+            return Err(EIO);
+        }
+        Ok(())
     }
 }
 
@@ -164,122 +220,43 @@ impl Driver for Sample {
 struct Control;
 
 impl Registers<Sample> for Control {
-    fn read(device: &Opened<'_, Sample>, offset: u64, width: Width) -> Result<u64> {
-        if width != Width::Quad {
-            return Err(EINVAL);
-        }
-        let session = device.session();
-        let mut engine = session.engine.lock();
-        catch_up(device, &mut engine)?;
+    fn read(device: &Opened<'_, Sample>, offset: u64, _: Width) -> Result<u64> {
+        let engine = Engine::of(device)?;
         Ok(match offset {
             0x00 => 0x5646_5331,
             0x08 => engine.is_on.into(),
             0x10 => engine.steps,
             0x18 => engine.value,
             0x20 => engine.address,
-            0x30 => engine.format.into(),
-            0x38 => engine.calls_left.into(),
+            0x30 => engine.format,
+            0x38 => engine.calls_left,
             _ => 0,
         })
     }
 
-    fn write(device: &Opened<'_, Sample>, offset: u64, width: Width, value: u64) -> Result {
-        if width != Width::Quad {
-            return Err(EINVAL);
-        }
-        let session = device.session();
-        let mut engine = session.engine.lock();
-        catch_up(device, &mut engine)?;
+    fn write(device: &Opened<'_, Sample>, offset: u64, _: Width, value: u64) -> Result {
+        let mut engine = Engine::of(device)?;
         match offset {
-            0x08 => engine.turn(value != 0),
+            0x08 => engine.is_on = value != 0,
             0x18 => engine.value = value,
             0x20 if value % 8 == 0 => engine.address = value,
             // A device that is stopped leaves the memory of the user alone.
-            0x28 if engine.is_stopped() => return Err(EBUSY),
+            0x28 if engine.since.is_none() => return Err(EBUSY),
             0x28 => {
                 match value {
-                    1 => copy_out(device, &engine)?,
-                    2 => add_up(device, &mut engine)?,
-                    3 => keep(device, &mut engine)?,
+                    1 => engine.copy_out(device)?,
+                    2 => engine.add_up(device)?,
+                    3 => engine.keep(device)?,
                     _ => return Err(EINVAL),
                 }
-                if let Some(line) = device.interrupt(DONE, 0) {
-                    line.signal();
-                }
+                device.raise(DONE, 0);
             }
-            0x30 => {
-                engine.format = u32::try_from(value)
-                    .ok()
-                    .filter(stream::knows)
-                    .ok_or(EINVAL)?
-            }
-            0x38 => engine.calls_left = u32::try_from(value)?,
+            0x30 if matches!(value, 1 | 2) => engine.format = value,
+            0x38 => engine.calls_left = value,
             _ => return Err(EINVAL),
         }
         Ok(())
     }
-}
-
-/// Makes the steps for which there was time, after which there may be more to save.
-fn catch_up(device: &Opened<'_, Sample>, engine: &mut Engine) -> Result {
-    engine.catch_up(&device.memory)?;
-    device.data_changed();
-    Ok(())
-}
-
-/// Copies the value to the memory of the user, and remembers that.
-fn copy_out(device: &Opened<'_, Sample>, engine: &Engine) -> Result {
-    let value = engine.value.to_le_bytes();
-    let (page, offset) = page_of(engine.address);
-    // If the user has unmapped the page, the device does not have it any more.
-    let kept = engine.kept.map(|key| {
-        device.with_pinned(key, |mut kept| {
-            (kept.iova() == page).then(|| kept.write(offset, &value))
-        })
-    });
-    match kept {
-        Some(Ok(Some(result))) => result?,
-        _ => device.write_memory(engine.address, &value)?,
-    }
-    if let Some(written) = &mut *device.session().written.lock() {
-        written.add(page);
-    }
-    Ok(())
-}
-
-/// Adds up 512 numbers of the user, for which it pins their page.
-fn add_up(device: &Opened<'_, Sample>, engine: &mut Engine) -> Result {
-    let key = device.pin(engine.address, PAGE_SIZE, Intent::Read, ())?;
-    let sum = device.with_pinned(key, |page| -> Result<u64> {
-        let mut sum = 0u64;
-        for at in (0..PAGE_SIZE).step_by(8) {
-            let mut number = [0; 8];
-            page.read(at, &mut number)?;
-            sum = sum.wrapping_add(u64::from_le_bytes(number));
-        }
-        Ok(sum)
-    });
-    // If the user has unmapped the page in the meantime there is nothing to unpin.
-    let _ = device.unpin(key);
-    engine.value = sum??;
-    Ok(())
-}
-
-/// Keeps the page at the address, instead of the one that the device has.
-fn keep(device: &Opened<'_, Sample>, engine: &mut Engine) -> Result {
-    if let Some(key) = engine.kept.take() {
-        let _ = device.unpin(key);
-    }
-    let (page, _) = page_of(engine.address);
-    engine.kept = Some(device.pin(page, PAGE_SIZE, Intent::ReadWrite, ())?);
-    Ok(())
-}
-
-/// Returns the address of a page and an offset into it.
-fn page_of(address: u64) -> (u64, usize) {
-    let offset = address % PAGE_SIZE as u64;
-    // CAST: The offset is less than the page size.
-    (address - offset, offset as usize)
 }
 
 /// Region 1.
@@ -291,12 +268,24 @@ impl Memory<Sample> for Work {
     }
 }
 
+/// Returns what is saved of a device, in its format.
+fn image<'a>(device: &'a Opened<'_, Sample>) -> Result<Image<'a>> {
+    let format = Engine::of(device)?.format;
+    Ok(Image {
+        format,
+        // Those of `PreCopy::stopped`. The address is the last one.
+        numbers: if format == 1 { 3 } else { 4 },
+        memory: Some(&device.memory),
+    })
+}
+
 impl StopCopy for Sample {
-    type Saving = Saving;
-    type Resuming = Resuming;
+    type Saving = Moving<Saver>;
+    type Resuming = Moving<Restorer>;
 
     fn stop(device: &Opened<'_, Self>) -> Result {
-        device.session().engine.lock().stop(&device.memory)
+        Engine::of(device)?.since = None;
+        Ok(())
     }
 
     fn start(_: &Opened<'_, Self>) -> Result {
@@ -304,94 +293,80 @@ impl StopCopy for Sample {
         Ok(())
     }
 
-    fn save(device: &Opened<'_, Self>) -> Result<Saving> {
-        let session = device.session();
-        let mut engine = session.engine.lock();
-        engine.track();
-        Saving::new(&engine, true)
+    fn save(device: &Opened<'_, Self>) -> Result<Moving<Saver>> {
+        Self::stopped(device, Self::track(device)?)
     }
 
-    fn resume(device: &Opened<'_, Self>) -> Result<Resuming> {
-        let format = device.session().engine.lock().format;
-        Resuming::new(format)
+    fn resume(device: &Opened<'_, Self>) -> Result<Moving<Restorer>> {
+        Ok(Moving(image(device)?.restore()?))
     }
 
-    fn resumed(device: &Opened<'_, Self>, resuming: Resuming) -> Result {
-        resuming.finish(&mut device.session().engine.lock(), &device.memory)
+    fn resumed(device: &Opened<'_, Self>, resuming: Moving<Restorer>) -> Result {
+        let mut engine = Engine::of(device)?;
+        resuming.0.finish(|[is_on, steps, value, address]| {
+            if address % 8 != 0 {
+                return Err(EINVAL);
+            }
+            engine.is_on = is_on != 0;
+            engine.steps = steps;
+            engine.value = value;
+            engine.address = address;
+            Ok(())
+        })
     }
 
     fn size(device: &Opened<'_, Self>) -> u64 {
-        let _ = device;
-        stream::MOST_BYTES
+        image(device).map_or(0, |image| image.size())
     }
 }
 
 impl P2p for Sample {
     fn quiesce(device: &Opened<'_, Self>) -> Result {
-        device.session().engine.lock().stop(&device.memory)
+        Self::stop(device)
     }
 
     fn unquiesce(device: &Opened<'_, Self>) -> Result {
-        device.session().engine.lock().start();
+        // No time has passed for it.
+        Engine::of(device)?.since = Some(Instant::now());
         Ok(())
     }
 }
 
 impl PreCopy for Sample {
-    type PreCopying = Saving;
+    type PreCopying = Moving<Saver>;
 
-    fn track(device: &Opened<'_, Self>) -> Result<Saving> {
-        let session = device.session();
-        let mut engine = session.engine.lock();
-        engine.track();
-        Saving::new(&engine, false)
+    fn track(device: &Opened<'_, Self>) -> Result<Moving<Saver>> {
+        Ok(Moving(image(device)?.save()?))
     }
 
-    fn stopped(_: &Opened<'_, Self>, pre_copying: Saving) -> Result<Saving> {
-        Ok(pre_copying.stopped())
+    fn stopped(device: &Opened<'_, Self>, saving: Moving<Saver>) -> Result<Moving<Saver>> {
+        let engine = Engine::of(device)?;
+        let is_on = engine.is_on.into();
+        let numbers = [is_on, engine.steps, engine.value, engine.address];
+        Ok(Moving(saving.0.finish(&numbers)?))
     }
 
-    fn left(device: &Opened<'_, Self>, pre_copying: &Saving) -> Left {
-        let session = device.session();
-        let mut engine = session.engine.lock();
-        // This fails only if the memory had no such page.
-        let _ = engine.catch_up(&device.memory);
-        pre_copying.left(&engine)
+    fn left(device: &Opened<'_, Self>, saving: &Moving<Saver>) -> migration::Left {
+        // Fails only if the memory has no such page.
+        let _ = Engine::of(device);
+        saving.0.left()
     }
 }
 
-impl DirtyLog for Sample {
-    fn start(device: &Opened<'_, Self>, _ranges: &Ranges<'_>, page_size: u64) -> Result<u64> {
-        *device.session().written.lock() = Some(Written::default());
-        Ok(page_size)
-    }
+/// Saves or restores a device, and fails where a test wants that.
+struct Moving<T>(T);
 
-    fn stop(device: &Opened<'_, Self>) {
-        *device.session().written.lock() = None;
+impl<T: migration::Source<Sample>> migration::Source<Sample> for Moving<T> {
+    fn read(&mut self, device: &Opened<'_, Sample>, data: &mut [u8]) -> Result<usize> {
+        Engine::of(device)?.count_call()?;
+        self.0.read(device, data)
     }
+}
 
-    fn report(device: &Opened<'_, Self>, range: Range, dirty: &mut Bitmap<'_>) -> Result {
-        // The bitmap is memory of the user, for which nobody should wait with the lock held.
-        let written = match &mut *device.session().written.lock() {
-            Some(written) => mem::take(written),
-            None => return Ok(()),
-        };
-        let mut later = Written::default();
-        if written.and_more {
-            dirty.set_all();
-            later.and_more = true;
-        }
-        for page in written.pages {
-            dirty.set(page, PAGE_SIZE);
-            if page < range.first || page + (PAGE_SIZE as u64 - 1) > range.last {
-                later.add(page);
-            }
-        }
-        if let Some(written) = &mut *device.session().written.lock() {
-            written.and_more |= later.and_more;
-            later.pages.iter().for_each(|page| written.add(*page));
-        }
-        Ok(())
+impl<T: migration::Sink<Sample>> migration::Sink<Sample> for Moving<T> {
+    fn write(&mut self, device: &Opened<'_, Sample>, data: &[u8]) -> Result<usize> {
+        Engine::of(device)?.count_call()?;
+        self.0.write(device, data)
     }
 }
 
@@ -402,14 +377,7 @@ struct Module {
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let device = |name| {
-            Faux::new(
-                name,
-                try_pin_init!(Sample {
-                    memory: Pages::new(MEMORY)?,
-                }? Error),
-            )
-        };
+        let device = |name| Faux::new(name, Pages::new(MEMORY).map(|memory| Sample { memory }));
         Ok(Self {
             _devices: [
                 device(c"rust-vfio-sample-0")?,

@@ -195,7 +195,10 @@ fn F218_moves() -> TestResult {
     container.map(&memory, IOVA)?;
     copies(&source, &memory)?;
     let moved = migrate(&source, &target, Plan::default(), |_| true)?;
-    assert_eq!((moved.rounds, moved.running, moved.stopped), (0, 0, 56));
+    assert_eq!(
+        (moved.rounds, moved.running, moved.stopped),
+        (0, 0, 16 + 16 + 56)
+    );
     // The result was computed again, and the registers of the copy are there.
     let bar = target.region(uapi::PCI_BAR0_REGION_INDEX)?.head.offset;
     let get = |at: u64| target.read(bar + at).map(u32::from_le_bytes);
@@ -237,16 +240,36 @@ fn F218_data_that_make_no_sense() -> TestResult {
         let file = device.set_migration_state(uapi::DEVICE_STATE_RESUMING)?;
         Ok(file.expect("a data file").into())
     };
-    // Too much, and too little.
-    assert!(begin()?.write_all(&[0; 57]).is_err());
+    let number = |n: u64| n.to_le_bytes().to_vec();
+    let data = |format, registers: Vec<u8>| {
+        let begin = [number(0x4245_4749_4e00_0001), number(format)].concat();
+        let end = [number(0x454e_4400_0000_0003), number(7)].concat();
+        [begin, end, registers].concat()
+    };
+    // Too much, another format, and no memory to be restored.
+    assert!(begin()?.write_all(&data(1, vec![0; 57])).is_err());
     device.reset()?;
-    begin()?.write_all(&[0; 55])?;
     fails(
-        device.set_migration_state(uapi::DEVICE_STATE_RUNNING),
-        Errno::INVAL,
+        rustix::io::write(begin()?, &data(2, vec![])),
+        Errno::OPNOTSUPP,
     );
-    assert_eq!(device.migration_state()?, uapi::DEVICE_STATE_ERROR);
     device.reset()?;
+    let page = [number(0x5041_4745_0000_0002), number(0)].concat();
+    assert!(begin()?
+        .write_all(&[&data(1, vec![])[..16], &page].concat())
+        .is_err());
+    device.reset()?;
+    // Too little, and no register that is so wide.
+    let wide = [vec![0xff; 8], vec![0; 48]].concat();
+    for registers in [vec![0; 55], wide] {
+        begin()?.write_all(&data(1, registers))?;
+        fails(
+            device.set_migration_state(uapi::DEVICE_STATE_RUNNING),
+            Errno::INVAL,
+        );
+        assert_eq!(device.migration_state()?, uapi::DEVICE_STATE_ERROR);
+        device.reset()?;
+    }
     assert_eq!(device.migration_state()?, uapi::DEVICE_STATE_RUNNING);
     assert_eq!(Edu::new(device)?.factorial(4)?, 24);
     Ok(())

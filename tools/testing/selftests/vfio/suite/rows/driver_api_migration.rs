@@ -401,7 +401,7 @@ fn F217_data_that_make_no_sense() -> TestResult {
     let number = |n: u64| n.to_le_bytes().to_vec();
     let begin = [number(0x4245_4749_4e00_0001), number(2)].concat();
     let page = |n| [number(0x5041_4745_0000_0002), number(n), vec![0x55; PAGE]].concat();
-    let end = [number(0x454e_4749_4e45_0003), number(2), vec![0; 32]].concat();
+    let end = [number(0x454e_4400_0000_0003), number(4), vec![0; 32]].concat();
     let cases = [
         // Not from the beginning, twice, no such record, no such page, more than all.
         page(0),

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which pages of user memory a driver has written: the dirty log of a device that writes only by
+//! its driver.
+
+use kernel::{
+    new_mutex,
+    page::PAGE_SIZE,
+    prelude::*,
+    rbtree::RBTree,
+    sync::Mutex, //
+};
+
+use crate::driver::logic::words;
+
+/// The pages that were written, while somebody wants to know.
+///
+/// The lock is taken where others are held, and nobody waits for user space with it.
+#[pin_data]
+pub(crate) struct WriteLog {
+    #[pin]
+    written: Mutex<Option<Written>>,
+}
+
+/// Pages that were written since they were reported last.
+struct Written {
+    /// By the numbers of words, see [`words`].
+    words: RBTree<u64, u64>,
+    /// There was no memory to remember some, so all pages count as written.
+    and_more: bool,
+}
+
+impl WriteLog {
+    /// Creates a log that is not wanted yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            written <- new_mutex!(None, "vfio::written"),
+        })
+    }
+
+    /// Begins to remember pages, or ends that and forgets them.
+    pub(crate) fn turn(&self, is_on: bool) {
+        let new = is_on.then(|| Written {
+            words: RBTree::new(),
+            and_more: false,
+        });
+        let old = core::mem::replace(&mut *self.written.lock(), new);
+        // Without the lock.
+        drop(old);
+    }
+
+    /// Remembers the pages of `len` bytes from `first` on, after they were written.
+    pub(crate) fn add(&self, first: u64, len: usize) {
+        let Some(rest) = (len as u64).checked_sub(1) else {
+            return;
+        };
+        if let Some(written) = &mut *self.written.lock() {
+            written.add(page(first), page(first.saturating_add(rest)));
+        }
+    }
+
+    /// Returns whether all pages count as written.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(&*self.written.lock(), Some(written) if written.and_more)
+    }
+
+    /// Returns the first word, of number `from` or more, that has pages in the bytes from `first`
+    /// to `last`: its number and these pages. Forgets those that are in these bytes as a whole.
+    pub(crate) fn take(&self, first: u64, last: u64, from: u64) -> Option<(u64, u64)> {
+        (*self.written.lock()).as_mut()?.take(first, last, from)
+    }
+}
+
+impl Written {
+    /// Adds the pages from `first` to `last`.
+    fn add(&mut self, first: u64, last: u64) {
+        for word in words::word(first)..=words::word(last) {
+            if self.and_more {
+                return;
+            }
+            let bits = words::bits(word, first, last);
+            match self.words.get_mut(&word) {
+                Some(known) => *known |= bits,
+                None => {
+                    let added = self
+                        .words
+                        .try_create_and_insert(word, bits, GFP_KERNEL_ACCOUNT);
+                    self.and_more = added.is_err();
+                }
+            }
+        }
+    }
+
+    /// As [`WriteLog::take`].
+    fn take(&mut self, first: u64, last: u64, from: u64) -> Option<(u64, u64)> {
+        let (first_page, last_page) = (page(first), page(last));
+        let from = from.max(words::word(first_page));
+        let mut cursor = self.words.cursor_lower_bound_mut(&from)?;
+        let (word, bits) = cursor.current_mut();
+        let word = *word;
+        if word > words::word(last_page) {
+            return None;
+        }
+        let found = *bits & words::bits(word, first_page, last_page);
+        if let Some((first, last)) = words::whole(first, last, PAGE_SIZE as u64) {
+            *bits &= !words::bits(word, first, last);
+        }
+        if *bits == 0 {
+            cursor.remove_current();
+        }
+        Some((word, found))
+    }
+}
+
+/// Returns the number of the page of an address.
+fn page(address: u64) -> u64 {
+    address / PAGE_SIZE as u64
+}
