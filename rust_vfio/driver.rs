@@ -63,7 +63,11 @@ mod logic {
     #![forbid(unsafe_code)]
 
     pub(crate) mod image;
+    pub(crate) mod irqs;
     pub(crate) mod pieces;
+    pub(crate) mod range;
+    pub(crate) mod regions;
+    pub(crate) mod states;
     pub(crate) mod words;
 }
 pub mod migration;

@@ -206,21 +206,20 @@ pub enum Bus {
     Ap = 1 << 5,
 }
 
-impl Bus {
-    /// Returns the number of regions of a device that has the first `own` of them.
-    pub(crate) const fn regions(self, own: usize) -> usize {
-        match self {
-            Self::Pci if own < uapi::PCI_REGIONS => uapi::PCI_REGIONS,
-            _ => own,
-        }
+/// Returns the number of regions that user space sees. Those that the driver lacks are empty.
+pub(crate) fn regions<D: Driver>() -> usize {
+    match D::BUS {
+        Bus::Pci => D::REGIONS.len().max(uapi::PCI_REGIONS),
+        _ => D::REGIONS.len(),
     }
+}
 
-    /// Returns the number of kinds of interrupts of a device that has the first `own` of them.
-    pub(crate) const fn irqs(self, own: usize) -> usize {
-        match self {
-            Self::Pci if own < uapi::PCI_IRQS => uapi::PCI_IRQS,
-            _ => own,
-        }
+/// Returns the number of kinds of interrupts that user space sees. Those that the driver lacks have
+/// no vectors.
+pub(crate) fn irqs<D: Driver>() -> usize {
+    match D::BUS {
+        Bus::Pci => D::IRQS.len().max(uapi::PCI_IRQS),
+        _ => D::IRQS.len(),
     }
 }
 

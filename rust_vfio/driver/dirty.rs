@@ -31,6 +31,8 @@ use crate::{
     }, //
 };
 
+pub use crate::driver::logic::range::Range;
+
 /// A device that can log which I/O addresses it writes. Called under a lock, one method at a time.
 ///
 /// # Examples
@@ -97,15 +99,6 @@ pub trait DirtyLog: Data {
     fn report(device: &Opened<'_, Self>, range: Range, dirty: &mut Bitmap<'_>) -> Result;
 }
 
-/// I/O addresses, from the first to the last one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The first address.
-    pub first: u64,
-    /// The last address.
-    pub last: u64,
-}
-
 /// The ranges that user space wants to be logged. They do not overlap.
 pub struct Ranges<'a>(&'a mut bindings::rb_root_cached);
 
@@ -156,37 +149,39 @@ impl Bitmap<'_> {
     /// Marks all pages of the range that is asked for. Sleeps.
     #[inline] // As below.
     pub fn set_all(&mut self) {
-        let Range { first, last } = self.range;
         // In two halves, because the size of the whole address space does not fit.
-        let middle = first + (last - first) / 2;
-        // CAST: Half of the range fits.
-        self.set(first, (middle - first) as usize + 1);
-        // CAST: As above.
-        self.set(middle, (last - middle) as usize + 1);
+        for half in self.range.halves().into_iter().flatten() {
+            self.mark(half);
+        }
     }
 
     /// Marks the pages of these bytes, as far as they are in the range that is asked for. Sleeps:
     /// the bitmap is memory of user space.
     #[inline] // So that only modules with a dirty log need the namespace of this symbol.
     pub fn set(&mut self, first: u64, len: usize) {
-        let Some(rest) = (len as u64).checked_sub(1) else {
-            return;
-        };
-        let last = first.saturating_add(rest).min(self.range.last);
-        let first = first.max(self.range.first);
-        let Some(rest) = last.checked_sub(first) else {
-            return;
-        };
+        let range = Range::saturating(first, len as u64);
+        if let Some(range) = range.and_then(|range| range.common(self.range)) {
+            self.mark(range);
+        }
+    }
+
+    /// Marks the pages of a part of the range that is asked for.
+    #[inline] // As above.
+    fn mark(&mut self, range: Range) {
         // Without the code of iommufd for this the core reports nothing.
         #[cfg(CONFIG_IOMMUFD_DRIVER)]
-        // SAFETY: The bitmap has bits for the range, and these bytes are in it. It is not the whole
-        // address space, whose size would not fit.
+        // SAFETY: The bitmap has bits for the range. It is not the whole address space, whose size
+        // would not fit.
         unsafe {
             // CAST: Addresses of the kernel's interface are native words.
-            bindings::iova_bitmap_set(self.raw, first as usize, rest.saturating_add(1) as usize);
+            bindings::iova_bitmap_set(
+                self.raw,
+                range.first as usize,
+                range.size().unwrap_or(u64::MAX) as usize,
+            );
         }
         #[cfg(not(CONFIG_IOMMUFD_DRIVER))]
-        let _ = (&self.raw, first, rest);
+        let _ = (&self.raw, range);
     }
 }
 
@@ -245,7 +240,7 @@ impl<D: Data> LogSupport<D> for Kept {
             dirty.set_all();
         }
         let mut next = 0;
-        while let Some((word, bits)) = written.take(range.first, range.last, next) {
+        while let Some((word, bits)) = written.take(range, next) {
             for page in words::pages(word, bits) {
                 dirty.set(page.saturating_mul(PAGE_SIZE as u64), PAGE_SIZE);
             }
@@ -304,17 +299,6 @@ pub(crate) fn stop<D: Data, L: LogSupport<D>>(device: &Opened<'_, D>) -> Result 
     *is_logging = false;
     L::stop(device);
     Ok(())
-}
-
-/// Returns the range of `len` bytes from `first` on.
-///
-/// # Errors
-///
-/// `EINVAL` if these are no range.
-pub(crate) fn range(first: u64, len: u64) -> Result<Range> {
-    let rest = len.checked_sub(1).ok_or(EINVAL)?;
-    let last = first.checked_add(rest).ok_or(EINVAL)?;
-    Ok(Range { first, last })
 }
 
 /// Reports what was written in the range of a bitmap.

@@ -8,7 +8,10 @@ use crate::{
     bindings,
     driver::{
         access::Opened,
-        device::Driver,
+        device::{
+            self,
+            Driver, //
+        },
         irq::{
             self,
             Irq, //
@@ -34,7 +37,7 @@ pub(crate) fn handle<D: Driver>(device: &Opened<'_, D>, cmd: u32, arg: usize) ->
     match cmd {
         uapi::DEVICE_GET_INFO => info::<D>(arg)?,
         uapi::DEVICE_GET_IRQ_INFO => irq_info::<D>(arg)?,
-        uapi::DEVICE_SET_IRQS => irq::set(D::IRQS, D::BUS.irqs(D::IRQS.len()), device, arg)?,
+        uapi::DEVICE_SET_IRQS => irq::set(D::IRQS, device::irqs::<D>(), device, arg)?,
         uapi::DEVICE_RESET if D::HAS_RESET => migration::reset(device, || D::reset(device))?,
         uapi::DEVICE_RESET => return Err(ENOTTY),
         _ => return D::ioctl(device, cmd, arg),
@@ -55,8 +58,8 @@ fn info<D: Driver>(arg: usize) -> Result {
         info.flags |= bindings::VFIO_DEVICE_FLAGS_RESET;
     }
     // CAST: A driver has few of both.
-    info.num_regions = D::BUS.regions(D::REGIONS.len()) as u32;
-    info.num_irqs = D::BUS.irqs(D::IRQS.len()) as u32;
+    info.num_regions = device::regions::<D>() as u32;
+    info.num_irqs = device::irqs::<D>() as u32;
     uapi::write(arg, &info)
 }
 
@@ -69,7 +72,7 @@ fn info<D: Driver>(arg: usize) -> Result {
 fn irq_info<D: Driver>(arg: usize) -> Result {
     let mut info: IrqInfo = uapi::read(arg, |info: &IrqInfo| info.argsz)?;
     let number = usize::try_from(info.index)?;
-    if number >= D::BUS.irqs(D::IRQS.len()) {
+    if number >= device::irqs::<D>() {
         return Err(EINVAL);
     }
     let irq = D::IRQS.get(number);

@@ -26,12 +26,18 @@ use crate::{
         access::Opened,
         data::Data,
         eventfd::EventFd,
+        logic::irqs::{
+            descriptors,
+            Action,
+            Which, //
+        },
         uapi::{
             self,
             IrqSet, //
         },
         vectors::{
             Enabled,
+            Kind,
             Shape, //
         }, //
     }, //
@@ -141,57 +147,6 @@ fn enable<D: Data, S: Hardware<D>>(
     Enabled::new(S::enable(device, kind, count)?)
 }
 
-/// The data of a request: one element for each vector, or none.
-enum Payload {
-    None,
-    Bools(KVec<u8>),
-    EventFds(KVec<i32>),
-}
-
-impl Payload {
-    /// Reads the data of a request, of which the core says that they are `size` bytes.
-    fn read(flags: u32, from: usize, size: usize) -> Result<Self> {
-        let mut bytes = KVec::new();
-        UserSlice::new(UserPtr::from_addr(from), size).read_all(&mut bytes, GFP_KERNEL)?;
-        if flags & bindings::VFIO_IRQ_SET_DATA_BOOL != 0 {
-            return Ok(Self::Bools(bytes));
-        }
-        if flags & bindings::VFIO_IRQ_SET_DATA_EVENTFD == 0 {
-            return Ok(Self::None);
-        }
-        let mut fds = KVec::with_capacity(size / size_of::<i32>(), GFP_KERNEL)?;
-        for fd in bytes.chunks_exact(size_of::<i32>()) {
-            fds.push(
-                i32::from_ne_bytes(fd.try_into().map_err(|_| EINVAL)?),
-                GFP_KERNEL,
-            )?;
-        }
-        Ok(Self::EventFds(fds))
-    }
-}
-
-/// The vectors that a request is for.
-struct Chosen {
-    start: usize,
-    count: usize,
-}
-
-impl Chosen {
-    /// Calls `f` for those vectors that `data` names, which has no eventfds.
-    fn each(&self, payload: &Payload, mut f: impl FnMut(usize)) {
-        for at in 0..self.count {
-            let wanted = match payload {
-                Payload::Bools(bools) => bools.get(at).is_some_and(|byte| *byte != 0),
-                Payload::None => true,
-                Payload::EventFds(_) => false,
-            };
-            if wanted {
-                f(self.start + at);
-            }
-        }
-    }
-}
-
 /// Handles VFIO_DEVICE_SET_IRQS of a device that has so many kinds; those that `irqs` lacks have no
 /// vectors. Sleeps.
 ///
@@ -215,61 +170,45 @@ pub(crate) fn set<D: Data>(
     let irq = irqs.get(number);
     let size = check(&header, irq.map_or(0, Irq::count), kinds)?;
     let irq = irq.ok_or(EINVAL)?;
-    let payload = Payload::read(header.flags, arg.wrapping_add(size_of::<IrqSet>()), size)?;
-    let chosen = Chosen {
-        start: usize::try_from(header.start)?,
-        count: usize::try_from(header.count)?,
-    };
+    let mut data = KVec::new();
+    let from = UserPtr::from_addr(arg.wrapping_add(size_of::<IrqSet>()));
+    UserSlice::new(from, size).read_all(&mut data, GFP_KERNEL)?;
+    let IrqSet { start, count, .. } = header;
 
     let interrupts = &device.object().parts().irqs;
     let kind = interrupts.kind(number).ok_or(EINVAL)?;
     let mut settings = interrupts.settings.lock();
     let setting = settings.get_mut(number).ok_or(EINVAL)?;
 
-    match header.flags & bindings::VFIO_IRQ_SET_ACTION_TYPE_MASK {
-        bindings::VFIO_IRQ_SET_ACTION_MASK if irq.is_maskable() => match payload {
-            Payload::EventFds(_) => Err(ENOTTY),
-            payload => {
-                chosen.each(&payload, |at| kind.mask(at));
-                Ok(())
+    let each = |which: Which, f: fn(&Kind, usize)| {
+        for vector in which.vectors(start, count, &data) {
+            f(kind, vector as usize);
+        }
+    };
+    match Action::decode(header.flags, count, irq.is_maskable()).ok_or(ENOTTY)? {
+        Action::Mask(which) => each(which, Kind::mask),
+        Action::Unmask(which) => each(which, Kind::unmask),
+        Action::UnmaskBy => kind.unmask_by(setting, start as usize, descriptors(&data))?,
+        Action::Disable => kind.disable(setting),
+        Action::Assign => {
+            let mut eventfds = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+            for fd in descriptors(&data) {
+                let eventfd = (fd >= 0).then(|| EventFd::get(fd)).transpose()?;
+                eventfds.push(eventfd, GFP_KERNEL)?;
             }
-        },
-        bindings::VFIO_IRQ_SET_ACTION_UNMASK if irq.is_maskable() => match payload {
-            Payload::EventFds(fds) => kind.unmask_by(setting, chosen.start, &fds),
-            payload => {
-                chosen.each(&payload, |at| kind.unmask(at));
-                Ok(())
+            let some = eventfds.iter().any(Option::is_some);
+            if let (true, None, Some(enable)) = (some, &setting.enabled, irq.source) {
+                setting.enabled = Some(enable(device, number, irq.count)?);
             }
-        },
-        bindings::VFIO_IRQ_SET_ACTION_TRIGGER => match payload {
-            Payload::None if chosen.count == 0 => {
-                kind.disable(setting);
-                Ok(())
+            kind.replace(start as usize, eventfds);
+            if !kind.is_used() {
+                setting.enabled = None;
             }
-            Payload::EventFds(fds) => {
-                let mut eventfds = KVec::with_capacity(fds.len(), GFP_KERNEL)?;
-                for fd in &fds {
-                    let eventfd = (*fd >= 0).then(|| EventFd::get(*fd)).transpose()?;
-                    eventfds.push(eventfd, GFP_KERNEL)?;
-                }
-                let some = eventfds.iter().any(Option::is_some);
-                if let (true, None, Some(enable)) = (some, &setting.enabled, irq.source) {
-                    setting.enabled = Some(enable(device, number, irq.count)?);
-                }
-                kind.replace(chosen.start, eventfds);
-                if !kind.is_used() {
-                    setting.enabled = None;
-                }
-                Ok(())
-            }
-            _ if !kind.is_used() => Err(EINVAL),
-            payload => {
-                chosen.each(&payload, |at| kind.signal(at));
-                Ok(())
-            }
-        },
-        _ => Err(ENOTTY),
+        }
+        Action::Raise(_) if !kind.is_used() => return Err(EINVAL),
+        Action::Raise(which) => each(which, Kind::signal),
     }
+    Ok(())
 }
 
 /// Lets the core check a request for a device that has so many kinds, and of this one so many

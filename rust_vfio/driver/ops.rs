@@ -42,6 +42,7 @@ use crate::{
             Opened, //
         },
         device::{
+            self,
             Driver,
             Iommu, //
         },
@@ -304,12 +305,7 @@ impl<D: Driver> Table<D> {
     ) -> c_int {
         // SAFETY: The core passes pointers that are valid and not used by others.
         let (info, caps) = unsafe { (&mut *info, &mut *caps) };
-        to_result_int(region::info(
-            D::REGIONS,
-            D::BUS.regions(D::REGIONS.len()),
-            info,
-            caps,
-        ))
+        to_result_int(region::info(D::REGIONS, device::regions::<D>(), info, caps))
     }
 
     /// Handles `mmap()` of a file.
@@ -471,7 +467,7 @@ impl<D: Driver> Table<D> {
         // SAFETY: Called for an open file, with a bitmap for this range that nobody else uses.
         to_result_int(unsafe {
             opened::<D, _>(vdev, |device| {
-                let range = dirty::range(iova as u64, length as u64)?;
+                let range = dirty::Range::new(iova as u64, length as u64).ok_or(EINVAL)?;
                 dirty::report::<D, D::DirtyLog>(device, &mut dirty::Bitmap::from_raw(bitmap, range))
             })
         })

@@ -16,9 +16,12 @@ use kernel::{
 use crate::{
     bindings,
     driver::{
-        logic::pieces::{
-            pieces,
-            Piece, //
+        logic::{
+            pieces::{
+                pieces,
+                Piece, //
+            },
+            range::Range, //
         },
         written::WriteLog, //
     }, //
@@ -170,10 +173,10 @@ impl<N> Pinned<'_, N> {
 }
 
 impl<N> Entry<N> {
-    /// Returns whether any byte is in both ranges. `last` is the last address of the other one.
-    fn overlaps(&self, first: u64, last: u64) -> bool {
-        let iova = self.pages.iova;
-        iova <= last && first <= iova.saturating_add(self.pages.len() as u64 - 1)
+    /// Returns whether some of the bytes are in the range.
+    fn overlaps(&self, range: Range) -> bool {
+        let own = Range::saturating(self.pages.iova, self.pages.len() as u64);
+        own.is_some_and(|own| own.common(range).is_some())
     }
 
     /// Unpins the pages, and returns what the driver has noted.
@@ -214,24 +217,23 @@ impl<N> Pins<N> {
         self.list.remove(at).ok().map(Entry::unpin)
     }
 
-    /// Does the same for the first pages that have some of the bytes from `first` to `last`.
-    pub(crate) fn unpin_any(&mut self, first: u64, last: u64) -> Option<N> {
-        let overlaps = |entry: &Entry<N>| entry.overlaps(first, last);
+    /// Does the same for the first pages that have some of the bytes of a range.
+    pub(crate) fn unpin_any(&mut self, range: Range) -> Option<N> {
+        let overlaps = |entry: &Entry<N>| entry.overlaps(range);
         let at = self.list.iter().position(overlaps)?;
         self.list.remove(at).ok().map(Entry::unpin)
     }
 
-    /// Calls `f` for all pages that have some of the bytes from `first` to `last`. What is written
-    /// to them goes to `log`.
+    /// Calls `f` for all pages that have some of the bytes of a range. What is written to them goes
+    /// to `log`.
     pub(crate) fn for_each(
         &mut self,
-        first: u64,
-        last: u64,
+        range: Range,
         log: &WriteLog,
         mut f: impl FnMut(Pinned<'_, N>),
     ) {
         for entry in self.list.iter_mut() {
-            if entry.overlaps(first, last) {
+            if entry.overlaps(range) {
                 f(Pinned { entry, log });
             }
         }

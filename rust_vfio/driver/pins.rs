@@ -42,6 +42,7 @@ use kernel::{
 use crate::driver::{
     access::Access,
     data::Data,
+    logic::range::Range,
     object::Object, //
 };
 
@@ -118,14 +119,13 @@ impl<D: Data> Access<'_, D> {
 /// does with this.
 pub struct Unmapped<'a, D: Data> {
     object: &'a Object<D>,
-    first: u64,
-    last: u64,
+    range: Range,
 }
 
 impl<D: Data> Unmapped<'_, D> {
-    /// Returns the first and the last I/O address.
-    pub fn range(&self) -> (u64, u64) {
-        (self.first, self.last)
+    /// Returns the addresses.
+    pub fn range(&self) -> Range {
+        self.range
     }
 
     /// Calls `f` for all pages that are affected. The lock of the table is held meanwhile, so `f`
@@ -133,7 +133,7 @@ impl<D: Data> Unmapped<'_, D> {
     pub fn for_each(&self, f: impl FnMut(Pinned<'_, D::Pin>)) {
         let parts = self.object.parts();
         let mut pins = parts.pins.lock();
-        pins.for_each(self.first, self.last, &parts.written, f);
+        pins.for_each(self.range, &parts.written, f);
     }
 }
 
@@ -145,25 +145,22 @@ pub(crate) fn unmapped<D: Data>(
     len: u64,
     tell: impl FnOnce(&Unmapped<'_, D>),
 ) {
-    let last = iova.saturating_add(len.saturating_sub(1));
-    tell(&Unmapped {
-        object,
-        first: iova,
-        last,
-    });
-    unpin_all(object, iova, last);
+    if let Some(range) = Range::saturating(iova, len) {
+        tell(&Unmapped { object, range });
+        unpin_all(object, range);
+    }
 }
 
 /// Unpins what is left when the device is closed, or could not be opened.
 pub(crate) fn close<D: Data>(object: &Object<D>) {
-    unpin_all(object, 0, u64::MAX);
+    unpin_all(object, Range::ALL);
 }
 
-/// Unpins all pages that have some of the bytes from `first` to `last`.
-fn unpin_all<D: Data>(object: &Object<D>, first: u64, last: u64) {
+/// Unpins all pages that have some of the bytes of a range.
+fn unpin_all<D: Data>(object: &Object<D>, range: Range) {
     loop {
         // Bound here, so that the lock is not held when the note is dropped.
-        let note = object.parts().pins.lock().unpin_any(first, last);
+        let note = object.parts().pins.lock().unpin_any(range);
         if note.is_none() {
             return;
         }

@@ -47,6 +47,10 @@ use crate::{
     driver::{
         access::Opened,
         data::Data,
+        logic::regions::{
+            self,
+            accesses, //
+        },
         pages::{
             self,
             Pages, //
@@ -54,8 +58,10 @@ use crate::{
     }, //
 };
 
-/// The bits of a file offset that are an offset into a region. The rest is the region's number.
-const OFFSET_BITS: u32 = 40;
+pub use crate::driver::logic::regions::{
+    Area,
+    Width, //
+};
 
 /// A region of a device.
 pub struct Region<D: Data> {
@@ -80,42 +86,6 @@ enum Handler<D: Data> {
     },
     /// Pages of RAM.
     Memory(for<'a> fn(&'a Opened<'_, D>) -> &'a Pages),
-}
-
-/// A part of a region, in bytes from its beginning. Both are multiples of the page size.
-#[derive(Clone, Copy, Debug)]
-pub struct Area {
-    /// The first byte.
-    pub offset: u64,
-    /// The number of bytes.
-    pub size: u64,
-}
-
-/// The number of bytes that an access to a register has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Width {
-    /// One byte.
-    Byte = 1,
-    /// Two bytes.
-    Word = 2,
-    /// Four bytes.
-    Long = 4,
-    /// Eight bytes.
-    Quad = 8,
-}
-
-impl Width {
-    /// Returns the largest that an access can have which begins at `offset`, a multiple of it, and
-    /// has `left` bytes left, more than zero.
-    fn largest(offset: u64, left: usize) -> Self {
-        for width in [Self::Quad, Self::Long, Self::Word] {
-            if offset % width as u64 == 0 && left >= width as usize {
-                return width;
-            }
-        }
-        Self::Byte
-    }
 }
 
 /// A region of registers. An access of user space is divided into as few aligned accesses to
@@ -146,7 +116,7 @@ pub trait Memory<D: Data> {
 
 impl<D: Data> Region<D> {
     const fn new(size: u64, handler: Handler<D>) -> Self {
-        assert!(size > 0 && size <= 1 << OFFSET_BITS);
+        assert!(size > 0 && size <= regions::LARGEST);
         Self {
             size,
             handler,
@@ -208,7 +178,7 @@ impl<D: Data> Region<D> {
             let Area { offset, size } = areas[at];
             let page = PAGE_SIZE as u64;
             assert!(offset % page == 0 && size % page == 0 && size > 0);
-            assert!(offset <= self.size && size <= self.size - offset);
+            assert!(self.whole().contains(offset, size));
             at += 1;
         }
         self.areas = areas;
@@ -241,21 +211,23 @@ impl<D: Data> Region<D> {
         flags
     }
 
-    /// Returns whether user space may map these bytes.
-    fn may_map(&self, offset: u64, len: u64) -> bool {
-        let whole = [Area {
+    /// Returns all of the region.
+    const fn whole(&self) -> Area {
+        Area {
             offset: 0,
             size: self.size,
-        }];
+        }
+    }
+
+    /// Returns whether user space may map these bytes.
+    fn may_map(&self, offset: u64, len: u64) -> bool {
+        let whole = [self.whole()];
         let areas = if self.areas.is_empty() {
             &whole
         } else {
             self.areas
         };
-        self.mappable
-            && areas.iter().any(|area| {
-                offset >= area.offset && len <= area.size && offset - area.offset <= area.size - len
-            })
+        self.mappable && areas.iter().any(|area| area.contains(offset, len))
     }
 }
 
@@ -274,10 +246,8 @@ impl<D: Data> Place<'static, D> {
     ///
     /// `EINVAL` if there is none.
     fn at(regions: &'static [Region<D>], pos: u64) -> Result<Self> {
-        let region = regions
-            .get(usize::try_from(pos >> OFFSET_BITS)?)
-            .ok_or(EINVAL)?;
-        let offset = pos & ((1 << OFFSET_BITS) - 1);
+        let (number, offset) = regions::place(pos);
+        let region = regions.get(usize::try_from(number)?).ok_or(EINVAL)?;
         let rest = region.size.checked_sub(offset).ok_or(EINVAL)?;
         Ok(Self {
             region,
@@ -290,25 +260,22 @@ impl<D: Data> Place<'static, D> {
 /// Calls `each` for one register after the other, and returns how many bytes that were. An error
 /// behind the first one ends it early. If `only` is a width, other accesses are such an error.
 fn for_each_register(
-    mut offset: u64,
+    offset: u64,
     len: usize,
     only: Option<Width>,
     mut each: impl FnMut(u64, Width) -> Result,
 ) -> Result<usize> {
     let mut done = 0;
-    while done < len {
-        let width = Width::largest(offset, len - done);
+    for (at, width) in accesses(offset, len) {
         let result = match only {
             Some(only) if width != only => Err(EINVAL),
-            _ => each(offset, width),
+            _ => each(at, width),
         };
         match result {
-            Ok(()) => {}
+            Ok(()) => done += width as usize,
             Err(error) if done == 0 => return Err(error),
             Err(_) => break,
         }
-        done += width as usize;
-        offset += width as u64;
     }
     Ok(done)
 }
@@ -441,7 +408,7 @@ pub(crate) fn info<D: Data>(
         None if number < count => &absent,
         None => return Err(EINVAL),
     };
-    info.offset = u64::from(info.index) << OFFSET_BITS;
+    info.offset = regions::begin(info.index);
     info.size = region.size;
     info.flags = region.flags();
     if !region.areas.is_empty() {

@@ -205,13 +205,18 @@ impl Kind {
     /// - `ENOTTY` if the vectors are not masked by being signalled.
     /// - `EBADF`, `EINVAL` if there is no eventfd behind a file descriptor.
     /// - `ENOMEM` if there is no memory.
-    pub(crate) fn unmask_by(&self, setting: &mut Setting, start: usize, fds: &[i32]) -> Result {
-        for (fd, vector) in fds.iter().zip(start..) {
+    pub(crate) fn unmask_by(
+        &self,
+        setting: &mut Setting,
+        start: usize,
+        fds: impl Iterator<Item = i32>,
+    ) -> Result {
+        for (fd, vector) in fds.zip(start..) {
             let place: *mut _ = setting.unmaskers.get_mut(vector).ok_or(ENOTTY)?;
             // SAFETY: The place belongs to this kind, and stays where it is: the list never grows.
             // It is null or was filled below.
             unsafe { bindings::vfio_virqfd_disable(place) };
-            if *fd < 0 {
+            if fd < 0 {
                 continue;
             }
             // SAFETY: The kind is pinned, and `disable` takes the eventfd away before it is freed.
@@ -223,7 +228,7 @@ impl Kind {
                     Some(unmask_now),
                     ptr::without_provenance_mut(vector),
                     place,
-                    *fd,
+                    fd,
                 )
             })?;
         }

@@ -11,7 +11,10 @@ use kernel::{
     sync::Mutex, //
 };
 
-use crate::driver::logic::words;
+use crate::driver::logic::{
+    range::Range,
+    words, //
+};
 
 /// The pages that were written, while somebody wants to know.
 ///
@@ -51,11 +54,9 @@ impl WriteLog {
 
     /// Remembers the pages of `len` bytes from `first` on, after they were written.
     pub(crate) fn add(&self, first: u64, len: usize) {
-        let Some(rest) = (len as u64).checked_sub(1) else {
-            return;
-        };
-        if let Some(written) = &mut *self.written.lock() {
-            written.add(page(first), page(first.saturating_add(rest)));
+        let range = Range::saturating(first, len as u64);
+        if let (Some(range), Some(written)) = (range, &mut *self.written.lock()) {
+            written.add(page(range.first), page(range.last));
         }
     }
 
@@ -64,10 +65,10 @@ impl WriteLog {
         matches!(&*self.written.lock(), Some(written) if written.and_more)
     }
 
-    /// Returns the first word, of number `from` or more, that has pages in the bytes from `first`
-    /// to `last`: its number and these pages. Forgets those that are in these bytes as a whole.
-    pub(crate) fn take(&self, first: u64, last: u64, from: u64) -> Option<(u64, u64)> {
-        (*self.written.lock()).as_mut()?.take(first, last, from)
+    /// Returns the first word, of number `from` or more, that has pages in a range: its number and
+    /// these pages. Forgets those that are in the range as a whole.
+    pub(crate) fn take(&self, range: Range, from: u64) -> Option<(u64, u64)> {
+        (*self.written.lock()).as_mut()?.take(range, from)
     }
 }
 
@@ -92,17 +93,17 @@ impl Written {
     }
 
     /// As [`WriteLog::take`].
-    fn take(&mut self, first: u64, last: u64, from: u64) -> Option<(u64, u64)> {
-        let (first_page, last_page) = (page(first), page(last));
-        let from = from.max(words::word(first_page));
+    fn take(&mut self, range: Range, from: u64) -> Option<(u64, u64)> {
+        let (first, last) = (page(range.first), page(range.last));
+        let from = from.max(words::word(first));
         let mut cursor = self.words.cursor_lower_bound_mut(&from)?;
         let (word, bits) = cursor.current_mut();
         let word = *word;
-        if word > words::word(last_page) {
+        if word > words::word(last) {
             return None;
         }
-        let found = *bits & words::bits(word, first_page, last_page);
-        if let Some((first, last)) = words::whole(first, last, PAGE_SIZE as u64) {
+        let found = *bits & words::bits(word, first, last);
+        if let Some((first, last)) = words::whole(range, PAGE_SIZE as u64) {
             *bits &= !words::bits(word, first, last);
         }
         if *bits == 0 {

@@ -27,23 +27,18 @@ use crate::{
     driver::{
         access::Opened,
         data::Data,
+        logic::states::{
+            self,
+            State,
+            Step, //
+        },
         object::Object, //
     }, //
 };
 
-/// The states, as user space numbers them.
-const ERROR: u32 = 0;
-const STOP: u32 = 1;
-const RUNNING: u32 = 2;
-const STOP_COPY: u32 = 3;
-const RESUMING: u32 = 4;
-const RUNNING_P2P: u32 = 5;
-const PRE_COPY: u32 = 6;
-const PRE_COPY_P2P: u32 = 7;
-
 /// The state of a device, and the file through which its data go.
 pub struct Machine<D: Data, M: Support<D>> {
-    state: u32,
+    state: State,
     /// In STOP_COPY, RESUMING and the PRE_COPY states.
     stream: Option<Arc<Stream<D, M>>>,
 }
@@ -52,7 +47,7 @@ impl<D: Data, M: Support<D>> Default for Machine<D, M> {
     /// Returns the machine of a device that is running.
     fn default() -> Self {
         Self {
-            state: RUNNING,
+            state: State::Running,
             stream: None,
         }
     }
@@ -79,32 +74,31 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
     /// # Errors
     ///
     /// The state is as before, or ERROR if what was saved or restored is lost.
-    fn go(&mut self, device: &Opened<'_, D>, to: u32) -> Result<Option<StreamFile>> {
+    fn go(&mut self, device: &Opened<'_, D>, to: State) -> Result<Option<StreamFile>> {
         let mut begun = None;
-        match (self.state, to) {
-            (RUNNING | RUNNING_P2P, STOP) => M::stop(device)?,
-            (STOP, RUNNING | RUNNING_P2P) => M::start(device)?,
-            (RUNNING, RUNNING_P2P) | (PRE_COPY, PRE_COPY_P2P) => M::quiesce(device)?,
-            (RUNNING_P2P, RUNNING) | (PRE_COPY_P2P, PRE_COPY) => M::unquiesce(device)?,
-            (STOP, STOP_COPY) => {
+        // The core knows no other arc.
+        match states::step(self.state, to).ok_or(EINVAL)? {
+            Step::Stop => M::stop(device)?,
+            Step::Start => M::start(device)?,
+            Step::Quiesce => M::quiesce(device)?,
+            Step::Unquiesce => M::unquiesce(device)?,
+            Step::Save => {
                 begun = Some(Stream::begin(device, false, || {
                     M::save(device).map(Content::Saving)
                 })?);
             }
-            (STOP, RESUMING) => {
+            Step::Resume => {
                 begun = Some(Stream::begin(device, true, || {
                     M::resume(device).map(Content::Resuming)
                 })?);
             }
-            (RUNNING, PRE_COPY) | (RUNNING_P2P, PRE_COPY_P2P) => {
+            Step::Track => {
                 begun = Some(Stream::begin(device, false, || {
                     M::track(device).map(Content::PreCopying)
                 })?);
             }
-            (STOP_COPY, STOP) | (PRE_COPY, RUNNING) | (PRE_COPY_P2P, RUNNING_P2P) => {
-                self.end(device);
-            }
-            (PRE_COPY | PRE_COPY_P2P, STOP_COPY) => {
+            Step::End => self.end(device),
+            Step::StopTracked => {
                 M::stop(device)?;
                 let stream = self.stream.as_ref().ok_or(EINVAL)?;
                 if let Err(error) = stream.stop(device) {
@@ -112,7 +106,7 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
                     return Err(error);
                 }
             }
-            (RESUMING, STOP) => {
+            Step::Resumed => {
                 if let Content::Resuming(resuming) = self.take() {
                     if let Err(error) = M::resumed(device, resuming) {
                         self.fail();
@@ -120,8 +114,6 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
                     }
                 }
             }
-            // The core knows no other arc.
-            _ => return Err(EINVAL),
         }
         self.state = to;
         Ok(begun.map(|(stream, file)| {
@@ -132,23 +124,23 @@ impl<D: Data, M: Support<D>> Machine<D, M> {
 
     /// Enters the state ERROR, from which only a reset leads. What was moved is gone.
     fn fail(&mut self) {
-        self.state = ERROR;
+        self.state = State::Error;
         self.stream = None;
     }
 }
 
-/// Returns the next state on the way from one to another.
+/// Returns the next state on the way from one to another, which is as user space has named it.
 ///
 /// # Errors
 ///
 /// `EINVAL` if there is no such state, or no way.
-fn next<D: Data>(object: &Object<D>, from: u32, to: u32) -> Result<u32> {
-    let mut next = Raw(ERROR);
+fn next<D: Data>(object: &Object<D>, from: State, to: Raw) -> Result<State> {
+    let mut next = Raw(0);
     // SAFETY: The device is valid, being a reference, and the core writes to the last argument.
     to_result(unsafe {
-        bindings::vfio_mig_get_next_state(object.raw(), Raw(from), Raw(to), &mut next)
+        bindings::vfio_mig_get_next_state(object.raw(), Raw(from as u32), to, &mut next)
     })?;
-    Ok(next.0)
+    State::from_number(next.0).ok_or(EINVAL)
 }
 
 /// Brings the device to a state. Returns the new file, if data are saved or restored there that
@@ -169,11 +161,11 @@ where
     let mut machine = device.object().parts().migration.lock();
     let mut begun = None;
     // The core warns if it is asked for a way from there.
-    if machine.state == ERROR {
+    if machine.state == State::Error {
         return Err(EINVAL);
     }
-    while machine.state != state.0 {
-        let to = next(device.object(), machine.state, state.0)?;
+    while machine.state as u32 != state.0 {
+        let to = next(device.object(), machine.state, state)?;
         begun = machine.go(device, to)?.or(begun);
     }
     Ok(begun.map_or(ptr::null_mut(), StreamFile::into_raw))
@@ -185,7 +177,7 @@ where
     D: Data<Machine = Machine<D, M>>,
     M: Support<D>,
 {
-    Raw(object.parts().migration.lock().state)
+    Raw(object.parts().migration.lock().state as u32)
 }
 
 /// Returns how many bytes there would be to save.
@@ -211,7 +203,7 @@ where
     let mut machine = device.object().parts().migration.lock();
     reset()?;
     machine.end(device);
-    machine.state = RUNNING;
+    machine.state = State::Running;
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pure logic of `vfio.ko` and `vfio_iommu_type1.ko`, compiled for the host.
+//! The pure logic of `vfio.ko`, `vfio_iommu_type1.ko` and the crate `vfio`, compiled for the host.
 //!
-//! The files are the ones that the modules are built from. Their unit tests run here as they are;
+//! The files are the ones that modules are built from. Their unit tests run here as they are;
 //! `tests/` compares them with naive models on random input. What is compiled here cannot use the
 //! kernel, cannot allocate and cannot contain `unsafe`, which is how those rules are enforced.
 
@@ -30,4 +30,16 @@ pub mod type1_logic {
     pub mod runs;
     pub mod units;
     pub mod unmap_plan;
+}
+
+/// Those of the crate `vfio`.
+#[path = "../../../../rust_vfio/driver/logic"]
+pub mod driver_logic {
+    pub mod image;
+    pub mod irqs;
+    pub mod pieces;
+    pub mod range;
+    pub mod regions;
+    pub mod states;
+    pub mod words;
 }
