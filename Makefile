@@ -23,6 +23,7 @@ PATCHES ?=
 WORDS ?=
 IOMMU ?=
 KERNEL ?=
+DRIVERS ?=
 DEMO_KERNEL ?= debian
 
 # Which kernel the VM runs. KERNEL=debian: Debian's own, with its own modules.
@@ -185,10 +186,10 @@ check: ## Check the types of all Rust code, in seconds
 	@tools/check.sh "$(vm_kernel)" "$(vm_out)"
 	@$(cargo) check --workspace --all-targets
 
-rust-analyzer: vm-modules ## Write rust-project.json, which tells rust-analyzer of the modules
+rust-analyzer: vm-modules ## Write rust-project.json, which tells rust-analyzer of the modules (DRIVERS=outputs of others)
 	@tools/modules.sh "$(vm_kernel)" "$(CURDIR)" "$(build)/rust-analyzer" rust-analyzer
-	@tools/rust-analyzer.py $(build)/rust-analyzer/rust-project.json "$(vm_out)/out" \
-		"$(vm_out)/fixture" >rust-project.json
+	@tools/rust-analyzer.py $(build)/rust-analyzer/rust-project.json \
+		$(addprefix $(vm_out)/,out fixture $(samples)) $(DRIVERS) >rust-project.json
 	@echo "rust-project.json is written. For the programs as well, set in your editor:"
 	@echo '    "rust-analyzer.linkedProjects": ["rust-project.json", "Cargo.toml"]'
 

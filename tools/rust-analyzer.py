@@ -4,8 +4,8 @@
 
 The kernel's own script (`make rust-analyzer`) knows the kernel's crates, but not
 roots in sub-directories, nor crates between the kernel and a module such as
-`vfio_bindings`. So ours are added here, each as the build compiled it: what its
-.cmd file says.
+`vfio_bindings` and `vfio`. So ours are added here, each as the build compiled it:
+what its .cmd file says.
 
     rust-analyzer.py <rust-project.json of the kernel> <build output>...
 """
@@ -17,17 +17,20 @@ import shlex
 import sys
 
 SYSROOT = ("core", "alloc", "std", "proc_macro")
+# The crates between the kernel and a module, each before its users.
+BETWEEN = ("vfio_bindings", "vfio")
+NAME = re.compile(r'^#!\[crate_name = "(\w+)"\]', re.MULTILINE)
 SAVED = re.compile(r"^savedcmd_\S+ := (.*?rustc .*?\.rs)\s*(?:;|$)", re.MULTILINE)
 
 
 def commands(output):
-    """The commands by which a build compiled crates, bindings before their users."""
+    """The commands by which a build compiled crates, each before its users."""
     found = []
     for path in sorted(pathlib.Path(output).rglob(".*.cmd")):
         saved = SAVED.search(path.read_text())
         if saved:
             found.append(shlex.split(saved.group(1)))
-    return sorted(found, key=lambda words: "vfio_bindings" in externs(words))
+    return sorted(found, key=lambda words: [name in externs(words) for name in BETWEEN[::-1]])
 
 
 def values(words, option):
@@ -43,7 +46,7 @@ def externs(words):
 def crate(words, index, cfg):
     """One entry of rust-project.json."""
     root = pathlib.Path(words[-1]).resolve()
-    named = values(words, "--crate-name")
+    named = values(words, "--crate-name") or NAME.findall(root.read_text())
     # NAME=value ... rustc --edition=2021 ...
     environment = dict(w.split("=", 1) for w in words[: words.index("--edition=2021") - 1])
     # Where bindings are generated.
