@@ -29,9 +29,15 @@ pub(crate) struct WriteLog {
 struct Written {
     /// By the numbers of words, see [`words`].
     words: RBTree<u64, u64>,
-    /// There was no memory to remember some, so all pages count as written.
+    /// How many words there are.
+    count: usize,
+    /// Some were too many, or there was no memory for them: so all pages count as written.
     and_more: bool,
 }
+
+/// The most words that are remembered. They take 16 MiB, and have the pages of 64 GiB if these are
+/// 4 KiB large.
+const MOST_WORDS: usize = 1 << 18;
 
 impl WriteLog {
     /// Creates a log that is not wanted yet.
@@ -45,6 +51,7 @@ impl WriteLog {
     pub(crate) fn turn(&self, is_on: bool) {
         let new = is_on.then(|| Written {
             words: RBTree::new(),
+            count: 0,
             and_more: false,
         });
         let old = core::mem::replace(&mut *self.written.lock(), new);
@@ -76,20 +83,30 @@ impl Written {
     /// Adds the pages from `first` to `last`.
     fn add(&mut self, first: u64, last: u64) {
         for word in words::word(first)..=words::word(last) {
-            if self.and_more {
+            let bits = words::bits(word, first, last);
+            if let Some(known) = self.words.get_mut(&word) {
+                *known |= bits;
+            } else if self.and_more || self.insert(word, bits).is_err() {
+                self.and_more = true;
                 return;
             }
-            let bits = words::bits(word, first, last);
-            match self.words.get_mut(&word) {
-                Some(known) => *known |= bits,
-                None => {
-                    let added = self
-                        .words
-                        .try_create_and_insert(word, bits, GFP_KERNEL_ACCOUNT);
-                    self.and_more = added.is_err();
-                }
-            }
         }
+    }
+
+    /// Adds a word.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOSPC` if there are too many.
+    /// - `ENOMEM` if there is no memory.
+    fn insert(&mut self, word: u64, bits: u64) -> Result {
+        if self.count == MOST_WORDS {
+            return Err(ENOSPC);
+        }
+        let words = &mut self.words;
+        words.try_create_and_insert(word, bits, GFP_KERNEL_ACCOUNT)?;
+        self.count += 1;
+        Ok(())
     }
 
     /// As [`WriteLog::take`].
@@ -108,6 +125,7 @@ impl Written {
         }
         if *bits == 0 {
             cursor.remove_current();
+            self.count -= 1;
         }
         Some((word, found))
     }

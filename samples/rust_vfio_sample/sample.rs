@@ -43,15 +43,14 @@ const MEMORY: usize = 16 * PAGE_SIZE;
 const DONE: usize = 0;
 const REQUEST: usize = 1;
 
-/// The data of a device.
-struct Sample {
-    /// Its memory, which is there also while nobody has the device open.
-    memory: Pages,
-}
+/// The data of a device: none, because nothing is for the next user.
+struct Sample;
 
 /// What there is while the device is open.
 #[pin_data]
 struct Session {
+    /// Its memory.
+    memory: Pages,
     #[pin]
     engine: Mutex<Engine>,
 }
@@ -70,10 +69,9 @@ impl Driver for Sample {
     ];
     const IRQS: &'static [Irq<Self>] = &[Irq::vectors(1).maskable(), Irq::vectors(1)];
 
-    fn open(device: &Access<'_, Self>) -> impl PinInit<Session, Error> {
-        // What the last user computed is not for the next one.
-        device.memory.clear();
+    fn open(_device: &Access<'_, Self>) -> impl PinInit<Session, Error> {
         try_pin_init!(Session {
+            memory: Pages::new(MEMORY)?,
             engine <- new_mutex!(Engine::new()),
         }? Error)
     }
@@ -82,7 +80,7 @@ impl Driver for Sample {
         let mut engine = device.session().engine.lock();
         engine.give_back(device);
         *engine = Engine::new();
-        device.memory.clear();
+        device.session().memory.clear();
         Ok(())
     }
 
@@ -136,7 +134,7 @@ impl Engine {
         engine.since = Some(now);
         if engine.is_on && passed > 0 {
             for _ in 0..passed.min(Self::AT_ONCE) {
-                engine.step(&device.memory)?;
+                engine.step(&device.session().memory)?;
             }
             // There is more to save.
             device.data_changed();
@@ -264,7 +262,7 @@ struct Work;
 
 impl Memory<Sample> for Work {
     fn pages<'a>(device: &'a Opened<'_, Sample>) -> &'a Pages {
-        &device.memory
+        &device.session().memory
     }
 }
 
@@ -275,7 +273,7 @@ fn image<'a>(device: &'a Opened<'_, Sample>) -> Result<Image<'a>> {
         format,
         // Those of `PreCopy::stopped`. The address is the last one.
         numbers: if format == 1 { 3 } else { 4 },
-        memory: Some(&device.memory),
+        memory: Some(&device.session().memory),
     })
 }
 
@@ -377,11 +375,10 @@ struct Module {
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let device = |name| Faux::new(name, Pages::new(MEMORY).map(|memory| Sample { memory }));
         Ok(Self {
             _devices: [
-                device(c"rust-vfio-sample-0")?,
-                device(c"rust-vfio-sample-1")?,
+                Faux::new(c"rust-vfio-sample-0", Ok(Sample))?,
+                Faux::new(c"rust-vfio-sample-1", Ok(Sample))?,
             ],
         })
     }

@@ -118,13 +118,16 @@ impl Image<'_> {
     pub fn save(&self) -> Result<Saver> {
         let mut record = KVec::with_capacity(HEAD + PAGE_SIZE, GFP_KERNEL_ACCOUNT)?;
         record.extend_from_slice(&Head::Begin(self.format).to_bytes(), GFP_KERNEL)?;
+        let mut end = KVec::with_capacity(HEAD + self.numbers * NUMBER, GFP_KERNEL_ACCOUNT)?;
+        end.extend_from_slice(&Head::End(self.numbers as u64).to_bytes(), GFP_KERNEL)?;
         if let Some(memory) = self.memory {
             memory.mark_all();
         }
         Ok(Saver {
             memory: self.memory.cloned(),
             numbers: self.numbers,
-            end: None,
+            end,
+            is_finished: false,
             record,
             read: 0,
             initial: HEAD,
@@ -154,8 +157,10 @@ impl Image<'_> {
 pub struct Saver {
     memory: Option<Pages>,
     numbers: usize,
-    /// The last record, when the device has stopped and until it is the one that is being read.
-    end: Option<KVec<u8>>,
+    /// The last record, until it is the one that is being read. There is room for all of it, so
+    /// that a device that has stopped is saved or goes on, however little memory there is.
+    end: KVec<u8>,
+    is_finished: bool,
     /// The record that is being read, and how much of it was.
     record: KVec<u8>,
     read: usize,
@@ -169,16 +174,13 @@ impl Saver {
     ///
     /// # Errors
     ///
-    /// - `EINVAL` if there are fewer numbers.
-    /// - `ENOMEM` if there is no memory.
+    /// `EINVAL` if there are fewer numbers.
     pub fn finish(mut self, numbers: &[u64]) -> Result<Self> {
-        let mut end = KVec::new();
-        let head = Head::End(self.numbers as u64).to_bytes();
-        end.extend_from_slice(&head, GFP_KERNEL_ACCOUNT)?;
         for number in numbers.get(..self.numbers).ok_or(EINVAL)? {
-            end.extend_from_slice(&number.to_le_bytes(), GFP_KERNEL_ACCOUNT)?;
+            self.end
+                .extend_from_slice(&number.to_le_bytes(), GFP_KERNEL)?;
         }
-        self.end = Some(end);
+        self.is_finished = true;
         // Nobody knows what user space has written to memory that it has mapped.
         if let Some(memory) = self.memory.as_ref().filter(|memory| memory.is_shared()) {
             memory.mark_all();
@@ -211,8 +213,10 @@ impl Saver {
             self.record.resize(HEAD + PAGE_SIZE, 0, GFP_KERNEL)?;
             let body = self.record.get_mut(HEAD..).ok_or(EINVAL)?;
             memory.copy_to(page * PAGE_SIZE, body)?;
-        } else if let Some(end) = self.end.take() {
-            self.record = end;
+        } else if self.is_finished {
+            // Nothing follows the last record, also if user space writes to the memory.
+            self.memory = None;
+            self.record = core::mem::take(&mut self.end);
         }
         Ok(())
     }

@@ -472,17 +472,21 @@ impl LogStart {
     }
 }
 
-fn log_start(device: &Device) -> rustix::io::Result<()> {
+pub(super) fn log_start(device: &Device) -> rustix::io::Result<()> {
     LogStart::new()?.send(device)
 }
 
-/// The pages of a range that the device has written.
 pub(super) fn log_stop(device: &Device) -> rustix::io::Result<()> {
     device.feature(LOG_STOP, &mut [])?;
     Ok(())
 }
 
-fn log_report(device: &Device, first: u64, pages: usize) -> rustix::io::Result<Vec<usize>> {
+/// The pages of a range that the device has written.
+pub(super) fn log_report(
+    device: &Device,
+    first: u64,
+    pages: usize,
+) -> rustix::io::Result<Vec<usize>> {
     let bitmap = DirtyPages::new(pages);
     let report = LogReport {
         iova: first,
@@ -523,6 +527,15 @@ fn F213_dirty_log() -> TestResult {
         }
         assert_eq!(log_report(device, IOVA, 32)?, [3, 17]);
         assert_eq!(log_report(device, IOVA, 64)?, [40]);
+        assert_eq!(log_report(device, IOVA, 64)?, []);
+        // Also what is written to a page that the device keeps.
+        registers.set(Register::Address, IOVA + 5 * PAGE as u64)?;
+        registers.set(Register::Command, KEEP)?;
+        write_to(5)?;
+        // A page of which only a part is asked for is not forgotten.
+        let half = PAGE as u64 / 2;
+        assert_eq!(log_report(device, IOVA + 5 * PAGE as u64 + half, 1)?, [0]);
+        assert_eq!(log_report(device, IOVA, 64)?, [5]);
         assert_eq!(log_report(device, IOVA, 64)?, []);
     }
     log_stop(device)?;

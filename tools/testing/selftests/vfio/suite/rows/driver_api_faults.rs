@@ -14,14 +14,14 @@ use vfio_selftests::{
     memory::Memory,
     migration::state_arg,
     request::Arg,
-    sample::{self, Register, Registers, IRQ_DONE, KEEP},
+    sample::{self, Register, Registers, COPY, IRQ_DONE, KEEP},
     target::Target,
     uapi::{self, IrqSet},
     PAGE,
 };
 
 use super::{
-    driver_api::{compute, log_stop, Loaded, LogStart, Opened, IOVA},
+    driver_api::{compute, log_report, log_start, log_stop, Loaded, LogStart, Opened, IOVA},
     fault_injection::{close, each_allocation, fails_cleanly, Name},
 };
 use crate::{
@@ -34,6 +34,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F219_interrupts_out_of_memory,
     F219_pin_out_of_memory.limit(120),
     F219_dirty_log_out_of_memory,
+    F219_writes_out_of_memory.limit(120),
     F219_migration_out_of_memory.limit(240),
 ];
 
@@ -97,6 +98,33 @@ fn F219_dirty_log_out_of_memory() -> TestResult {
         || start.send(opened.device()),
         |()| log_stop(opened.device()),
     )
+}
+
+/// A write that cannot be noted is reported all the same, with all others that there could have been.
+fn F219_writes_out_of_memory() -> TestResult {
+    const PAGES: usize = 64;
+    let opened = Opened::new()?;
+    let device = opened.device();
+    let memory = Memory::anonymous(PAGES * PAGE)?;
+    memory.fill(1);
+    opened.session.container.map(&memory, IOVA)?;
+    let registers = opened.registers()?;
+    registers.set(Register::Address, IOVA + 3 * PAGE as u64)?;
+    let mut not_noted = 0;
+    each_allocation(|fault| {
+        log_start(device)?;
+        fault
+            .during(|| registers.set(Register::Command, COPY))?
+            .context("a copy needs no memory")?;
+        let pages = log_report(device, IOVA, PAGES)?;
+        ensure!(pages == [3] || pages.len() == PAGES, "{pages:?}");
+        not_noted += usize::from(pages.len() == PAGES);
+        log_stop(device)?;
+        Ok(())
+    })?;
+    println!("# {not_noted} times all pages");
+    ensure!(not_noted > 0, "no allocation mattered");
+    Ok(())
 }
 
 /// The requests of a move, made before because that allocates.
