@@ -5,8 +5,18 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 use vfio_bench::{By, Measurement, Row, Target};
 
-/// How often work is measured, after one time that is not.
-const ROUNDS: usize = 4;
+use crate::clock;
+
+/// How often work is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rounds {
+    /// Once for its flushes, and then four times.
+    Usual,
+    /// Once for its flushes, and then once: for work that takes long.
+    Few,
+    /// Once, without flushes: for work that takes very long.
+    One,
+}
 
 /// A row to be measured.
 pub(crate) struct Spec {
@@ -72,6 +82,11 @@ impl Log {
         spec.row.work.contains(&self.only)
     }
 
+    /// Whether one of some rows that belong together is wanted.
+    pub(crate) fn wants_any(&self, rows: &[Spec]) -> bool {
+        rows.iter().any(|row| self.wants(row))
+    }
+
     /// Measures rows that belong together: a round tells one number for each.
     /// All are if one of them is wanted. Work that fails is told as such, and does
     /// not end the benchmark.
@@ -80,40 +95,57 @@ impl Log {
         rows: [Spec; N],
         round: impl FnMut() -> Result<[u64; N]>,
     ) -> Result<()> {
-        self.measure_rounds(rows, ROUNDS, round)
+        self.measure_rounds(rows, Rounds::Usual, round)
     }
 
-    /// The same with another number of rounds. With one, the first counts.
+    /// The same with another number of rounds.
     pub(crate) fn measure_rounds<const N: usize>(
         &self,
         rows: [Spec; N],
-        rounds: usize,
+        rounds: Rounds,
         mut round: impl FnMut() -> Result<[u64; N]>,
     ) -> Result<()> {
-        if !rows.iter().any(|row| self.wants(row)) {
+        if !self.wants_any(&rows) {
             return Ok(());
         }
+        let mut flushes = None;
         let least = (|| {
-            if rounds > 1 {
-                round()?;
+            if rounds != Rounds::One {
+                // The floor has a clock of its own.
+                flushes = match self.by {
+                    By::Floor => round().map(|_| None),
+                    _ => clock::counting_flushes(&mut round).map(Some),
+                }?;
             }
-            let mut least = [u64::MAX; N];
-            for _ in 0..rounds {
-                for (least, new) in least.iter_mut().zip(round()?) {
-                    *least = (*least).min(new);
+            let mut least = round()?;
+            if rounds == Rounds::Usual {
+                for _ in 1..4 {
+                    for (least, new) in least.iter_mut().zip(round()?) {
+                        *least = (*least).min(new);
+                    }
                 }
             }
             Ok(least)
         })();
         for (at, spec) in rows.into_iter().enumerate() {
             let value = least.as_ref().map(|least| least[at] as f64 / spec.count);
-            self.tell(spec, value)?;
+            let flushes = flushes.map(|flushes| flushes[at] as f64 / spec.count);
+            self.tell_all(spec, value, flushes)?;
         }
         Ok(())
     }
 
     /// Tells one number, or why there is none.
     pub(crate) fn tell(&self, spec: Spec, value: Result<f64, &anyhow::Error>) -> Result<()> {
+        self.tell_all(spec, value, None)
+    }
+
+    fn tell_all(
+        &self,
+        spec: Spec,
+        value: Result<f64, &anyhow::Error>,
+        flushes: Option<f64>,
+    ) -> Result<()> {
         let value = value.map_err(|error| {
             println!("# {}: {error:#}", spec.row.work);
             why(error)
@@ -122,6 +154,7 @@ impl Log {
             row: spec.row,
             by: self.by,
             value,
+            flushes,
         }
         .line()
         .context("write a measurement")?;

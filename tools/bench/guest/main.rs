@@ -35,6 +35,7 @@ fn main() -> Result<()> {
             _ => bail!("usage: vfio-bench [--long] [--only ROWS]"),
         }
     }
+    clock::prepare()?;
     let stage = Stage::set()?;
     for by in [By::C, By::Rust] {
         modules::load(by)?;

@@ -7,9 +7,14 @@ mod device_memory;
 mod dirty;
 mod emulated;
 mod footprint;
+mod joining;
+mod latency;
+mod machines;
 mod many;
+mod migration;
 mod scale;
 mod sessions;
+mod steady;
 
 use anyhow::Result;
 
@@ -33,7 +38,10 @@ pub(crate) fn floor(log: &Log, stage: &Stage, floor: &Floor) -> Result<()> {
 /// Measures those rows that can be asked of iommufd as well.
 pub(crate) fn iommufd(log: &Log, stage: &Stage) -> Result<()> {
     bulk::iommufd(log, stage)?;
-    many::iommufd(log, stage)
+    many::iommufd(log, stage)?;
+    latency::iommufd(log, stage)?;
+    steady::iommufd(log, stage)?;
+    machines::iommufd(log, stage)
 }
 
 /// Measures everything on the modules that are loaded.
@@ -42,9 +50,14 @@ pub(crate) fn run(log: &Log, stage: &Stage, size: Size) -> Result<()> {
     many::run(log, stage)?;
     device_memory::run(log)?;
     dirty::run(log, stage)?;
+    migration::run(log, stage)?;
     emulated::run(log, stage)?;
     calls::run(log)?;
+    latency::run(log, stage)?;
     sessions::run(log, stage)?;
     footprint::run(log, stage)?;
+    steady::run(log, stage)?;
+    joining::run(log, stage)?;
+    machines::run(log, stage)?;
     scale::run(log, stage, size)
 }

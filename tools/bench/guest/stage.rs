@@ -106,6 +106,16 @@ impl Stage {
                 memory.write(offset, &[1]);
             }
         }
+        // What is private would be copied to them.
+        for memory in [
+            &stage.scattered,
+            &stage.fresh,
+            &stage.transparent,
+            &stage.hugetlb,
+            &stage.gigantic,
+        ] {
+            memory.keep_from_children()?;
+        }
         let huge = pieces(&stage.transparent)?;
         ensure!(
             huge <= HUGE / HUGE_2M,
@@ -143,7 +153,7 @@ pub(crate) struct Attached {
     /// The number of the address space.
     pub(crate) ioas: u32,
     // Closed before the device is given back.
-    _device: Device,
+    pub(crate) device: Device,
     _pci: Bound,
 }
 
@@ -158,7 +168,7 @@ impl Attached {
         Ok(Self {
             iommufd,
             ioas,
-            _device: device,
+            device,
             _pci: pci,
         })
     }

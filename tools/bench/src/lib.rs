@@ -55,6 +55,8 @@ pub struct Measurement {
     pub by: By,
     /// The number, or why there is none.
     pub value: Result<f64, String>,
+    /// How often the IOMMU was told to forget what it caches, if that was counted.
+    pub flushes: Option<f64>,
 }
 
 impl Measurement {
@@ -72,9 +74,18 @@ impl Measurement {
 /// For people who watch.
 impl std::fmt::Display for Measurement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { row, by, value } = self;
+        let Self {
+            row,
+            by,
+            value,
+            flushes,
+        } = self;
         let value = table::cell(value);
-        write!(f, "{by:?}: {}, per {}: {value}", row.work, row.unit)
+        write!(f, "{by:?}: {}, per {}: {value}", row.work, row.unit)?;
+        match flushes {
+            Some(flushes) => write!(f, ", {} flushes", table::count(*flushes)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -93,6 +104,7 @@ mod tests {
                 },
                 by: By::Rust,
                 value,
+                flushes: Some(0.5),
             };
             let line = measurement.line().unwrap();
             assert_eq!(

@@ -7,14 +7,21 @@ use comfy_table::{presets::ASCII_MARKDOWN, CellAlignment, Table as Cells};
 
 use crate::{By, Measurement, Row, Target};
 
+/// What somebody took for a row.
+#[derive(Clone, Debug)]
+struct Cost {
+    value: Result<f64, String>,
+    flushes: Option<f64>,
+}
+
 /// What is known of one row.
 #[derive(Clone, Debug)]
 struct Line {
     row: Row,
-    c: Option<Result<f64, String>>,
-    rust: Option<Result<f64, String>>,
-    iommufd: Option<Result<f64, String>>,
-    floor: Option<Result<f64, String>>,
+    c: Option<Cost>,
+    rust: Option<Cost>,
+    iommufd: Option<Cost>,
+    floor: Option<Cost>,
 }
 
 /// All rows, in the order in which they were first heard of.
@@ -42,40 +49,71 @@ impl fmt::Display for Verdict {
 /// the table shows.
 const SLACK: f64 = 0.005;
 
-/// A number that may not have come.
-fn place(value: &Option<Result<f64, String>>) -> String {
-    value.as_ref().map_or_else(|| "-".to_owned(), cell)
+/// What may not have come.
+fn place(cost: &Option<Cost>) -> String {
+    cost.as_ref()
+        .map_or_else(|| "-".to_owned(), |cost| cell(&cost.value))
+}
+
+/// The number, if there is one.
+fn number(cost: &Option<Cost>) -> Option<f64> {
+    cost.as_ref()?.value.as_ref().ok().copied()
+}
+
+/// Flushes, if they were counted.
+fn flushes(cost: &Option<Cost>) -> Option<f64> {
+    cost.as_ref()?.flushes
 }
 
 impl Line {
     /// Ours by C's.
     fn ratio(&self) -> Option<f64> {
-        match (&self.c, &self.rust) {
-            (Some(Ok(c)), Some(Ok(rust))) if *c > 0.0 => Some(rust / c),
+        match (number(&self.c), number(&self.rust)) {
+            (Some(c), Some(rust)) if c > 0.0 => Some(rust / c),
             _ => None,
         }
     }
 
     /// Whether the target is reached. Where iommufd does the same work, ours must not
-    /// take more than that either.
+    /// take more than that either; and never may there be more flushes than in C.
     fn met(&self) -> bool {
-        let ahead = match (&self.rust, &self.iommufd) {
-            (Some(Ok(rust)), Some(Ok(iommufd))) => rust / iommufd < 1.0 + SLACK,
+        let ahead = match (number(&self.rust), number(&self.iommufd)) {
+            (Some(rust), Some(iommufd)) => rust / iommufd < 1.0 + SLACK,
             _ => true,
         };
-        ahead && self.reached()
+        ahead && self.reached() && !self.flushes_more()
     }
 
-    fn reached(&self) -> bool {
-        match (self.row.target, &self.rust) {
-            (Target::Ratio(most), _) => self.ratio().is_some_and(|ratio| ratio < most + SLACK),
-            (Target::Bound(most), Some(Ok(rust))) => *rust < most + SLACK,
-            (Target::Bound(_), _) => false,
-            (Target::None, _) => true,
+    fn flushes_more(&self) -> bool {
+        match (flushes(&self.c), flushes(&self.rust)) {
+            (Some(c), Some(rust)) => rust >= c + SLACK,
+            _ => false,
         }
     }
 
-    fn cells(&self) -> [String; 9] {
+    fn reached(&self) -> bool {
+        match self.row.target {
+            Target::Ratio(most) => self.ratio().is_some_and(|ratio| ratio < most + SLACK),
+            Target::Bound(most) => number(&self.rust).is_some_and(|rust| rust < most + SLACK),
+            Target::None => true,
+        }
+    }
+
+    /// Flushes of C, ours and iommufd, as far as there is something to tell.
+    fn flushes(&self) -> String {
+        let all = [&self.c, &self.rust, &self.iommufd].map(flushes);
+        if all.iter().flatten().all(|flushes| *flushes == 0.0) {
+            return "-".to_owned();
+        }
+        let last = if all[2].is_some() { 3 } else { 2 };
+        let words = all[..last].iter().map(|flushes| match flushes {
+            Some(flushes) => count(*flushes),
+            None => "-".to_owned(),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    fn cells(&self) -> [String; 10] {
         [
             self.row.work.clone(),
             self.row.unit.clone(),
@@ -92,6 +130,7 @@ impl Line {
                 Target::Bound(most) => format!("{most:.2} for Rust"),
                 Target::None => "-".to_owned(),
             },
+            self.flushes(),
             match self.row.target {
                 Target::None => "-",
                 _ if self.met() => "met",
@@ -105,7 +144,12 @@ impl Line {
 impl Table {
     /// Takes a number in.
     pub fn add(&mut self, measurement: Measurement) {
-        let Measurement { row, by, value } = measurement;
+        let Measurement {
+            row,
+            by,
+            value,
+            flushes,
+        } = measurement;
         let at = self
             .lines
             .iter()
@@ -127,7 +171,7 @@ impl Table {
             By::Iommufd => &mut line.iommufd,
             By::Floor => &mut line.floor,
         };
-        *place = Some(value);
+        *place = Some(Cost { value, flushes });
     }
 
     /// How it went.
@@ -145,10 +189,10 @@ impl Table {
     /// What was missed, in words.
     pub fn missed(&self) -> impl Iterator<Item = String> + '_ {
         self.lines.iter().filter(|line| !line.met()).map(|line| {
-            let [work, unit, c, rust, iommufd, _, ratio, target, _] = line.cells();
+            let [work, unit, c, rust, iommufd, _, ratio, target, flushes, _] = line.cells();
             format!(
                 "{work} ({unit}): C {c}, Rust {rust}, iommufd {iommufd}, ratio {ratio}, \
-                 at most {target}"
+                 at most {target}, flushes {flushes}"
             )
         })
     }
@@ -160,7 +204,8 @@ impl fmt::Display for Table {
         let mut cells = Cells::new();
         cells.load_preset(ASCII_MARKDOWN);
         cells.set_header([
-            "Work", "Per", "C", "Rust", "iommufd", "Floor", "Rust/C", "At most", "Target",
+            "Work", "Per", "C", "Rust", "iommufd", "Floor", "Rust/C", "At most", "Flushes",
+            "Target",
         ]);
         for line in &self.lines {
             cells.add_row(line.cells());
@@ -178,6 +223,14 @@ pub(crate) fn cell(value: &Result<f64, String>) -> String {
         Err(why) => format!("fails: {why}"),
         Ok(value) if *value < 100.0 => format!("{value:.2}"),
         Ok(value) => grouped(&format!("{value:.0}")),
+    }
+}
+
+/// How often something happened, on average.
+pub(crate) fn count(times: f64) -> String {
+    match times.fract() {
+        0.0 => grouped(&format!("{times:.0}")),
+        _ => cell(&Ok(times)),
     }
 }
 
@@ -208,6 +261,7 @@ mod tests {
                 },
                 by,
                 value: value.map_err(str::to_owned),
+                flushes: None,
             });
         }
         table
@@ -256,7 +310,18 @@ mod tests {
                 row: table.lines[0].row.clone(),
                 by: By::Iommufd,
                 value: Ok(iommufd),
+                flushes: None,
             });
+            assert_eq!(table.verdict().met, verdict, "{table}");
+        }
+    }
+
+    #[test]
+    fn more_flushes_than_c_miss() {
+        for (rust, verdict) in [(3.0, 1), (2.5, 1), (4.0, 0)] {
+            let mut table = table(Target::Ratio(0.9), Ok(100.0), Ok(90.0));
+            table.lines[0].c.as_mut().unwrap().flushes = Some(3.0);
+            table.lines[0].rust.as_mut().unwrap().flushes = Some(rust);
             assert_eq!(table.verdict().met, verdict, "{table}");
         }
     }
@@ -266,5 +331,8 @@ mod tests {
         assert_eq!(cell(&Ok(7_940_123.0)), "7 940 123");
         assert_eq!(cell(&Ok(123.0)), "123");
         assert_eq!(cell(&Ok(16.25)), "16.25");
+        assert_eq!(count(16_384.0), "16 384");
+        assert_eq!(count(1.0), "1");
+        assert_eq!(count(0.5), "0.50");
     }
 }

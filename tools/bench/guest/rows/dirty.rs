@@ -19,7 +19,7 @@ use crate::{
 /// In how many mappings the memory is.
 const MAPPINGS: [usize; 3] = [1, 64, 4096];
 
-/// A bitmap for all of the memory: where the kernel finds that it shall go.
+/// A bitmap with a bit for each page: where the kernel finds that it shall go.
 fn bitmap(target: &Memory) -> Bitmap {
     Bitmap {
         pgsize: PAGE as u64,
@@ -40,22 +40,22 @@ fn dirty(flags: u32, get: Option<IommuType1DirtyBitmapGet>) -> Arg {
 }
 
 /// The requests that a migration makes.
-struct Requests {
-    start: Arg,
-    get: Arg,
+pub(super) struct Requests {
+    pub(super) start: Arg,
+    pub(super) get: Arg,
     stop: Arg,
-    unmap: Arg,
+    pub(super) unmap: Arg,
 }
 
 impl Requests {
-    /// About all of the memory. The bits go to `target`, which must live as
-    /// long as these are made.
-    fn new(target: &Memory) -> Self {
+    /// About this range. The bits go to `target`, which must live as long as these are
+    /// made.
+    pub(super) fn about(iova: u64, size: usize, target: &Memory) -> Self {
         let unmap = IommuType1DmaUnmap {
             argsz: (size_of::<IommuType1DmaUnmap>() + size_of::<Bitmap>()) as u32,
             flags: uapi::DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
-            iova: IOVA,
-            size: HUGE as u64,
+            iova,
+            size: size as u64,
             data: [],
         };
         Self {
@@ -63,8 +63,8 @@ impl Requests {
             get: dirty(
                 uapi::IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
                 Some(IommuType1DirtyBitmapGet {
-                    iova: IOVA,
-                    size: HUGE as u64,
+                    iova,
+                    size: size as u64,
                     bitmap: bitmap(target),
                 }),
             ),
@@ -86,7 +86,7 @@ fn map(container: &Container, memory: &Memory, mappings: usize) -> rustix::io::R
 pub(super) fn run(log: &Log, stage: &Stage) -> Result<()> {
     let target = Memory::anonymous(HUGE / PAGE / 8)?;
     target.fill(0);
-    let requests = Requests::new(&target);
+    let requests = Requests::about(IOVA, HUGE, &target);
     for mappings in MAPPINGS {
         let open = Open::edu()?;
         let container = open.container();

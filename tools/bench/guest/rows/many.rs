@@ -40,7 +40,7 @@ const AGAIN: usize = 1000;
 /// Mappings that are removed by one request for their range.
 const RANGE: usize = 20_000;
 /// As many mappings as there may be unless somebody says otherwise.
-const FULL: usize = 65_535;
+pub(super) const FULL: usize = 65_535;
 /// Mappings of 2 MiB that are replaced one by one, in 2 GiB.
 const REPLACED: usize = 1024;
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::timed,
-    log::{row, Log},
+    log::{row, Log, Rounds},
     stage::{shuffled, Open, Stage},
 };
 
@@ -70,7 +70,7 @@ pub(super) fn run(log: &Log, stage: &Stage, size: Size) -> Result<()> {
             row(format!("map one of {name} single pages"), "mapping").of(many),
             row(format!("unmap one of {name} single pages"), "mapping").of(many),
         ],
-        1,
+        Rounds::One,
         || {
             let took = fill_and_clear(open.container(), memory, many)?;
             many_took = Some(took);
