@@ -79,6 +79,8 @@ impl UserBitmap {
 
 /// The number of words in the buffer of a [`Report`].
 const BUFFER: usize = 64;
+/// The number of words of a mapping that are written without a pause: a page of them.
+const AT_ONCE: usize = 512;
 
 /// A report of the dirty pages of several mappings.
 ///
@@ -160,6 +162,24 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
+    /// Writes `words` to user space as they are, after those that were collected. The first of them
+    /// has the number `index`, and does not share a word with the mapping before.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the bitmap cannot be written.
+    fn write_through(&mut self, index: u64, words: &[u64]) -> Result {
+        self.flush()?;
+        self.start = index;
+        self.len = 0;
+        for words in words.chunks(AT_ONCE) {
+            self.user_word(self.start)?.write_words(words)?;
+            self.start += words.len() as u64;
+            cond_resched();
+        }
+        Ok(())
+    }
+
     /// Adds the bits of a mapping with the I/O addresses `range`.
     ///
     /// # Errors
@@ -194,6 +214,11 @@ impl<'a> Report<'a> {
             return Ok(());
         }
         let mut index = 0;
+        let whole = place.whole_words(bits);
+        if whole.len() >= BUFFER {
+            self.write_through(place.word, whole)?;
+            index = whole.len() as u64;
+        }
         while index < place.words() {
             self.make_room()?;
             let rest = usize::try_from(place.words() - index).unwrap_or(usize::MAX);

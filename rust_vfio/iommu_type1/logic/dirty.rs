@@ -124,6 +124,19 @@ impl Place {
         Some(bits.word(0) << self.shift & mask)
     }
 
+    /// Returns the words of `bits` that are in the bitmap in user space as they are here, from the
+    /// first word on, with no bits of another mapping. There are none if the mapping begins in the
+    /// middle of a word.
+    pub fn whole_words<'a>(self, bits: Bits<'a>) -> &'a [u64] {
+        match (self.shift, bits) {
+            (0, Bits::Some(words)) => {
+                let whole = usize::try_from(self.count / WORD).unwrap_or(usize::MAX);
+                words.get(..whole).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+
     /// Fills `out` with the words of `bits` from number `index` on, as they are in the bitmap in
     /// user space. Bits outside of the mapping are undefined until [`Place::trim`].
     pub fn copy(self, bits: Bits<'_>, index: u64, out: &mut [u64]) {
@@ -227,6 +240,19 @@ mod tests {
         assert!(whole.trim(1, &mut behind));
         assert_eq!(behind, [u64::MAX, 0, 0]);
         assert!(Place::new(Iova::new(0x1000), mapping(0, 1), 0x1000).is_none());
+    }
+
+    #[test]
+    fn whole_words_need_no_copy() {
+        let bits = [1, 2, 3];
+        let at = |first, pages| Place::new(Iova::new(0), mapping(first, pages), 0x1000).unwrap();
+        assert_eq!(at(64, 192).whole_words(Bits::Some(&bits)), [1, 2, 3]);
+        // The third word may have bits of the next mapping.
+        assert_eq!(at(64, 191).whole_words(Bits::Some(&bits)), [1, 2]);
+        assert!(at(64, 63).whole_words(Bits::Some(&bits)).is_empty());
+        assert!(at(65, 128).whole_words(Bits::Some(&bits)).is_empty());
+        assert!(at(64, 256).whole_words(Bits::Some(&bits)).is_empty());
+        assert!(at(64, 192).whole_words(Bits::All).is_empty());
     }
 
     #[test]
