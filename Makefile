@@ -19,6 +19,7 @@ PART ?=
 CHECK ?=
 LONG ?=
 ROWS ?=
+PLOT ?=
 PATCHES ?=
 WORDS ?=
 IOMMU ?=
@@ -153,11 +154,11 @@ lock-order: ## Compare docs/architecture.md with what lockdep saw in the last te
 test-all: ## Everything that is tested, with a table at the end: some hours
 	@tools/test-all.sh
 
-bench: vm-modules programs ## Compare instruction counts with the C modules (KERNEL=debian, CHECK=1, LONG=1, ROWS=pattern)
+bench: vm-modules programs ## Compare instruction counts with the C modules (KERNEL=debian, CHECK=1, LONG=1, PLOT=1, ROWS=pattern)
 	@$(static) --release -p vfio-bench
 	@$(copy) -t $(programs) target/static/$(target)/release/vfio-bench
 	@$(call vm,bench --out "$(build)/bench.md" $(if $(CHECK),--check) $(if $(LONG),--long) \
-		$(if $(ROWS),--only '$(ROWS)'))
+		$(if $(ROWS),--only '$(ROWS)') $(if $(PLOT),--plot docs/performance))
 
 driver-examples: ## Compile the examples of the API for drivers, and those that must not compile
 	@tools/setup.sh

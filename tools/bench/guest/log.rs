@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
-use vfio_bench::{By, Measurement, Row, Target};
+use vfio_bench::{By, Chart, Measurement, Point, Row, Target};
 
 use crate::clock;
 
@@ -31,6 +31,7 @@ pub(crate) fn row(work: impl Into<String>, unit: &str) -> Spec {
             work: work.into(),
             unit: unit.to_owned(),
             target: Target::Ratio(1.0),
+            point: None,
         },
         count: 1.0,
     }
@@ -46,6 +47,16 @@ impl Spec {
     /// It must not take more than this part of what C takes.
     pub(crate) fn ratio(mut self, most: f64) -> Self {
         self.row.target = Target::Ratio(most);
+        self
+    }
+
+    /// It is drawn there as well.
+    pub(crate) fn plotted(mut self, chart: Chart, verb: &str, x: usize) -> Self {
+        self.row.point = Some(Point {
+            chart,
+            verb: verb.to_owned(),
+            x: x as f64,
+        });
         self
     }
 

@@ -6,6 +6,7 @@ mod calls;
 mod device_memory;
 mod dirty;
 mod emulated;
+mod faults;
 mod footprint;
 mod joining;
 mod latency;
@@ -38,15 +39,18 @@ pub(crate) fn floor(log: &Log, stage: &Stage, floor: &Floor) -> Result<()> {
 /// Measures those rows that can be asked of iommufd as well.
 pub(crate) fn iommufd(log: &Log, stage: &Stage) -> Result<()> {
     bulk::iommufd(log, stage)?;
+    faults::iommufd(log)?;
     many::iommufd(log, stage)?;
     latency::iommufd(log, stage)?;
     steady::iommufd(log, stage)?;
-    machines::iommufd(log, stage)
+    machines::iommufd(log, stage)?;
+    scale::iommufd(log, stage)
 }
 
 /// Measures everything on the modules that are loaded.
 pub(crate) fn run(log: &Log, stage: &Stage, size: Size) -> Result<()> {
     bulk::run(log, stage)?;
+    faults::run(log)?;
     many::run(log, stage)?;
     device_memory::run(log)?;
     dirty::run(log, stage)?;

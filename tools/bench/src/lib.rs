@@ -35,6 +35,27 @@ pub enum Target {
     None,
 }
 
+/// A picture of many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Chart {
+    /// What a request takes, by the bytes that it is about.
+    Size,
+    /// What a request takes, by the number of mappings that there are.
+    Mappings,
+}
+
+/// Where a row is in a picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Which picture.
+    pub chart: Chart,
+    /// What is done: each has a line of its own.
+    pub verb: String,
+    /// How far to the right.
+    pub x: f64,
+}
+
 /// A row of the table, as far as it is known before anything is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -44,6 +65,8 @@ pub struct Row {
     pub unit: String,
     /// What our modules must reach.
     pub target: Target,
+    /// Where it is drawn, if anywhere.
+    pub point: Option<Point>,
 }
 
 /// One number of the table.
@@ -101,6 +124,7 @@ mod tests {
                     work: "map".to_owned(),
                     unit: "call".to_owned(),
                     target: Target::Ratio(0.9),
+                    point: None,
                 },
                 by: By::Rust,
                 value,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use comfy_table::{presets::ASCII_MARKDOWN, CellAlignment, Table as Cells};
 
-use crate::{By, Measurement, Row, Target};
+use crate::{By, Chart, Measurement, Row, Target};
 
 /// What somebody took for a row.
 #[derive(Clone, Debug)]
@@ -28,6 +28,17 @@ struct Line {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     lines: Vec<Line>,
+}
+
+/// A line of a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// What is done.
+    pub verb: String,
+    /// Who does it.
+    pub by: By,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// How many targets were met and missed.
@@ -174,6 +185,38 @@ impl Table {
         *place = Some(Cost { value, flushes });
     }
 
+    /// The lines of a picture, as far as something was measured.
+    pub fn curves(&self, chart: Chart) -> Vec<Curve> {
+        let mut curves: Vec<Curve> = Vec::new();
+        for line in &self.lines {
+            let Some(point) = line.row.point.as_ref().filter(|it| it.chart == chart) else {
+                continue;
+            };
+            for (by, cost) in [
+                (By::C, &line.c),
+                (By::Rust, &line.rust),
+                (By::Iommufd, &line.iommufd),
+            ] {
+                let Some(value) = number(cost) else {
+                    continue;
+                };
+                let same = |curve: &&mut Curve| curve.verb == point.verb && curve.by == by;
+                match curves.iter_mut().find(same) {
+                    Some(curve) => curve.points.push((point.x, value)),
+                    None => curves.push(Curve {
+                        verb: point.verb.clone(),
+                        by,
+                        points: vec![(point.x, value)],
+                    }),
+                }
+            }
+        }
+        for curve in &mut curves {
+            curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        }
+        curves
+    }
+
     /// How it went.
     pub fn verdict(&self) -> Verdict {
         let lines = self.lines.iter();
@@ -235,7 +278,7 @@ pub(crate) fn count(times: f64) -> String {
 }
 
 /// Digits in groups of three.
-fn grouped(digits: &str) -> String {
+pub fn grouped(digits: &str) -> String {
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at) % 3 == 0 {
@@ -249,6 +292,7 @@ fn grouped(digits: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Point;
 
     fn table(target: Target, c: Result<f64, &str>, rust: Result<f64, &str>) -> Table {
         let mut table = Table::default();
@@ -258,6 +302,7 @@ mod tests {
                     work: "map".to_owned(),
                     unit: "call".to_owned(),
                     target,
+                    point: None,
                 },
                 by,
                 value: value.map_err(str::to_owned),
@@ -314,6 +359,26 @@ mod tests {
             });
             assert_eq!(table.verdict().met, verdict, "{table}");
         }
+    }
+
+    #[test]
+    fn curves_are_sorted() {
+        let mut all = Table::default();
+        for (x, value) in [(1024.0, 3.0), (1.0, 2.0)] {
+            let mut new = table(Target::Ratio(0.9), Ok(5.0), Ok(value));
+            let mut line = new.lines.remove(0);
+            line.row.point = Some(Point {
+                chart: Chart::Size,
+                verb: "map".to_owned(),
+                x,
+            });
+            all.lines.push(line);
+        }
+        assert!(all.curves(Chart::Mappings).is_empty());
+        let curves = all.curves(Chart::Size);
+        assert_eq!(curves[0].points, [(1.0, 5.0), (1024.0, 5.0)]);
+        assert_eq!((curves[1].by, &curves[1].verb[..]), (By::Rust, "map"));
+        assert_eq!(curves[1].points, [(1.0, 2.0), (1024.0, 3.0)]);
     }
 
     #[test]

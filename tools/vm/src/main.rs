@@ -12,6 +12,7 @@ mod image;
 mod job;
 mod ktap;
 mod lockdep;
+mod plot;
 mod qemu;
 mod run;
 mod watch;
@@ -93,6 +94,9 @@ enum Command {
         /// Where the table goes
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Draw pictures of it here
+        #[arg(long, value_name = "DIR")]
+        plot: Option<PathBuf>,
     },
     /// Runs one command in the guest
     Exec {
@@ -163,7 +167,13 @@ fn main() -> Result<ExitCode> {
         host::add(&mut outcome, host)?;
     }
     let status = report(&outcome, &boot.log);
-    if let Command::Bench { check, out, .. } = &command {
+    if let Command::Bench {
+        check, out, plot, ..
+    } = &command
+    {
+        if let Some(dir) = plot {
+            plot::draw(&outcome.table, dir)?;
+        }
         let verdict = bench::report(&outcome.table, out)?;
         if *check && verdict.missed > 0 {
             return Ok(ExitCode::FAILURE);

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Requests that do little, where what is around the work is what it takes.
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use vfio_selftests::{
     container::Container,
     device::{Device, Event},
     memory::Memory,
+    module::{self, Parameter},
     pci,
     request::{bytes_of, Arg},
+    target::Target,
     uapi::{self, IommuType1Info, IrqSet},
+    PAGE,
 };
 
 use crate::{
     clock::timed,
+    fixture::{abi, Fixture},
     log::{row, Log},
     stage::Open,
 };
@@ -32,7 +36,8 @@ pub(super) fn run(log: &Log) -> Result<()> {
     pci::Config::of(&open.session.device)?.enable()?;
     container(log, open.container())?;
     device(log, &open.session.device)?;
-    trigger(log, &open.session.device)
+    trigger(log, &open.session.device)?;
+    reserved(log)
 }
 
 fn container(log: &Log, container: &Container) -> Result<()> {
@@ -40,15 +45,37 @@ fn container(log: &Log, container: &Container) -> Result<()> {
     call(log, "CHECK_EXTENSION of the backend", || {
         container.check_extension(uapi::TYPE1v2_IOMMU).map(drop)
     })?;
+    info(log, "IOMMU_GET_INFO with capabilities", container)
+}
+
+/// Asks for all that there is to know of a container.
+fn info(log: &Log, name: &str, container: &Container) -> Result<()> {
     let size = container.info()?.head.argsz;
     let head = IommuType1Info {
         argsz: size,
         ..Default::default()
     };
     let info = Arg::with_tail(&head, size as usize - size_of::<IommuType1Info>());
-    call(log, "IOMMU_GET_INFO with capabilities", || {
+    call(log, name, || {
         info.send(container, uapi::IOMMU_GET_INFO).map(drop)
     })
+}
+
+/// The same where an IOMMU has very many reserved ranges, which is the fixture's.
+fn reserved(log: &Log) -> Result<()> {
+    let _allow = Parameter::set(module::TYPE1, "allow_unsafe_interrupts", "Y")?;
+    let fixture = Fixture::open()?;
+    let device = fixture.build().iommu(PAGE as u64, abi::IOMMU_HOLES);
+    let device = device.create()?;
+    let session = device.open(uapi::TYPE1v2_IOMMU)?;
+    let ranges = session.container.info()?.iova_ranges();
+    let count = ranges.map_or(0, |ranges| ranges.len() as u64);
+    ensure!(
+        count == abi::IOMMU_HOLE_COUNT + 1,
+        "{count} ranges are left"
+    );
+    let name = "IOMMU_GET_INFO with 1000 reserved ranges";
+    info(log, name, &session.container)
 }
 
 fn device(log: &Log, device: &Device) -> Result<()> {

@@ -2,6 +2,7 @@
 //! Many small requests, and requests about many mappings.
 
 use anyhow::{ensure, Result};
+use vfio_bench::Chart;
 use vfio_selftests::{
     container::{Container, READ_WRITE},
     memory::{Memory, HUGE_2M},
@@ -45,7 +46,8 @@ pub(super) const FULL: usize = 65_535;
 const REPLACED: usize = 1024;
 
 fn one_page() -> [Spec; 2] {
-    ["map one 4 KiB page", "unmap one 4 KiB page"].map(|work| row(work, "call"))
+    ["map", "unmap"]
+        .map(|verb| row(format!("{verb} one 4 KiB page"), "call").plotted(Chart::Mappings, verb, 1))
 }
 
 fn one_by_one() -> [Spec; 2] {

@@ -34,6 +34,7 @@ const AGAIN: usize = 1000;
 pub(super) fn run(log: &Log, stage: &Stage) -> Result<()> {
     let edu = stage::bound(pci::EDU)?;
     sessions(log, "a PCI device", &edu)?;
+    again(log, &edu)?;
     let fixture = Fixture::open()?;
     sessions(log, "an emulated device", &fixture.device()?)?;
     if config::has("IOMMUFD_VFIO_CONTAINER")? {
@@ -71,6 +72,25 @@ fn sessions(log: &Log, name: &str, target: &impl Target) -> Result<()> {
                 })
             })?])
         },
+    )
+}
+
+/// Resets a device, and closes and opens it again while its group stays.
+fn again(log: &Log, edu: &Bound) -> Result<()> {
+    let igb = stage::Open::of(pci::IGB)?;
+    log.measure([row("reset a network card", "call")], || {
+        Ok([timed(|| igb.session.device.reset())?])
+    })?;
+    let session = edu.open(uapi::TYPE1v2_IOMMU)?;
+    let mut device = Some(session.device);
+    let mut reopen = || {
+        drop(device.take());
+        device = Some(session.group.device(edu.name())?);
+        rustix::io::Result::Ok(())
+    };
+    log.measure(
+        [row("close and open a PCI device of an open group", "session").of(SESSIONS)],
+        || Ok([timed(|| (0..SESSIONS).try_for_each(|_| reopen()))?]),
     )
 }
 
