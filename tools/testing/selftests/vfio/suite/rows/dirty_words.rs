@@ -33,6 +33,7 @@ pub(crate) const ROWS: &[Row] = rows![
     F136_unmap_tells_what_a_driver_pinned,
     F136_unmap_where_the_bitmap_faults,
     R18_mappings_share_words,
+    R18_large_mappings,
     R18_words_beside_mappings,
     R18_words_that_were_not_zero.holds(Holds::OnlyRustType1),
     R45_report_again_and_again.holds(Holds::OnlyRustType1),
@@ -260,6 +261,41 @@ fn R18_mappings_share_words() -> TestResult {
         if round < 4 {
             assert_eq!(out.list(), dirty, "round {round}");
         }
+        container.unmap_all()?;
+    }
+    Ok(())
+}
+
+/// Mappings with very many words, and neighbours that share a word with them.
+fn R18_large_mappings() -> TestResult {
+    const PAGES: usize = 40_000;
+    let fixture = Fixture::open()?;
+    let target = fixture.device()?;
+    let session = target.open(uapi::TYPE1v2_IOMMU)?;
+    let container = &session.container;
+    // Only what is written to will be there.
+    let memory = Memory::anonymous(PAGES * PAGE)?;
+    container.dirty_start()?;
+    for round in 0..3 {
+        for (first, pages) in [(0, 4100), (4100, 60), (4160, 33_000), (37_160, 2840)] {
+            let iova = IOVA + first as u64 * PAGE64;
+            container.map_part(&memory, first * PAGE, pages * PAGE, iova, READ_WRITE)?;
+        }
+        let dirty: Vec<usize> = [
+            0, 63, 64, 4095, 4099, 4100, 4159, 4160, 36_927, 36_928, 37_119, 37_159, 37_160, 39_999,
+        ]
+        .into_iter()
+        .filter(|page| page % 3 != round)
+        .collect();
+        for page in &dirty {
+            write_page(&target, IOVA, *page)?;
+        }
+        let out = DirtyPages::full(PAGES);
+        match round {
+            0..=1 => container.dirty_into(IOVA, &out)?,
+            _ => assert_eq!(container.unmap_dirty(IOVA, &out)?, PAGES as u64 * PAGE64),
+        }
+        assert_eq!(out.list(), dirty, "round {round}");
         container.unmap_all()?;
     }
     Ok(())
