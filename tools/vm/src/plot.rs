@@ -19,6 +19,8 @@ struct Picture {
     y: &'static str,
     /// How a number on the horizontal axis reads.
     label: fn(f64) -> String,
+    /// By how much numbers grow from one mark of the vertical axis to the next.
+    step: f64,
 }
 
 const PICTURES: [Picture; 2] = [
@@ -29,6 +31,7 @@ const PICTURES: [Picture; 2] = [
         x: "bytes",
         y: "instructions a request",
         label: |bytes| format!("{} MiB", bytes / f64::from(1 << 20)),
+        step: 10.0,
     },
     Picture {
         chart: Chart::Mappings,
@@ -41,6 +44,7 @@ const PICTURES: [Picture; 2] = [
             count @ ..1_048_576 => format!("{} Ki", count >> 10),
             count => format!("{} Mi", count >> 20),
         },
+        step: 2.0,
     },
 ];
 
@@ -94,7 +98,8 @@ impl Picture {
             .y_label_area_size(80)
             .build_cartesian_2d(
                 (left..right * 1.05).log_scale().base(2.0),
-                (low / 1.5..high * 1.5).log_scale(),
+                // Above the lines is room for their names.
+                (low / 1.5..high * 3.0).log_scale().base(self.step),
             )?;
         chart
             .configure_mesh()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory that is not there yet: a program can bring it in before it maps it, or leave
-//! that to the request.
+//! that to the request. The memory lies elsewhere each time, in more pieces or in fewer, so
+//! flushes are not counted.
 
 use anyhow::Result;
 use rustix::mm::Advice;
@@ -34,7 +35,7 @@ fn measure(
     for (name, memory) in kinds()? {
         let before = row(format!("bring in {name}"), "call");
         let map_absent = row(format!("map {name} that are not there"), "call");
-        log.measure_rounds([before, map_absent], Rounds::Few, || {
+        log.measure_rounds([before, map_absent], Rounds::One, || {
             memory.discard()?;
             let advice = Advice::LinuxPopulateWrite;
             let before = timed(|| memory.advise_part(0, memory.len(), advice))?;
