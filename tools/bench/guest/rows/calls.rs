@@ -89,8 +89,10 @@ fn device(log: &Log, device: &Device) -> Result<()> {
         device.read::<4>(bar.offset).map(drop)
     })?;
     let len = usize::try_from(bar.size)?;
+    // At one address, because it depends on the address what page tables take.
+    let area = Memory::reserve(len)?;
     call(log, "mmap and munmap a BAR", || {
-        Memory::of_file(device, bar.offset, len, true).map(drop)
+        area.place_file(0, device, bar.offset, len, true)
     })
 }
 

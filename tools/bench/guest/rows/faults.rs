@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory that is not there yet: a program can bring it in before it maps it, or leave
-//! that to the request. The memory lies elsewhere each time, in more pieces or in fewer, so
-//! flushes are not counted.
+//! that to the request. The memory lies elsewhere each time, in more pieces or in fewer, and
+//! is free sooner or later; so these numbers cannot be compared.
 
 use anyhow::Result;
 use rustix::mm::Advice;
@@ -33,9 +33,11 @@ fn measure(
     unmap: impl Fn(u64) -> rustix::io::Result<u64>,
 ) -> Result<()> {
     for (name, memory) in kinds()? {
-        let before = row(format!("bring in {name}"), "call");
-        let map_absent = row(format!("map {name} that are not there"), "call");
-        log.measure_rounds([before, map_absent], Rounds::One, || {
+        let rows = [
+            row(format!("bring in {name}"), "call").without_target(),
+            row(format!("map {name} that are not there"), "call").without_target(),
+        ];
+        log.measure_rounds(rows, Rounds::One, || {
             memory.discard()?;
             let advice = Advice::LinuxPopulateWrite;
             let before = timed(|| memory.advise_part(0, memory.len(), advice))?;
