@@ -146,7 +146,9 @@ test: vm-ready ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, KERNEL=
 
 distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and with DKMS (TESTS=step)
 	@$(MAKE) --no-print-directory deb
-	@tools/distro/test.sh "$(build)/deb" "$(programs)" "$(build)/distro-test" $(TESTS)
+	@$(MAKE) --no-print-directory KERNEL=debian vm-modules
+	@tools/distro/test.sh "$(build)/deb" "$(programs)" "$(build)/vm-debian/modules" \
+		"$(build)/distro-test" $(TESTS)
 
 lock-order: ## Compare docs/architecture.md with what lockdep saw in the last tests with DEBUG=1
 	@tools/lockdep.py "$(build)"/vm-debug/scratch/test*-rust.lockdep

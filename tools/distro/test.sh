@@ -4,21 +4,24 @@
 # Installs the Debian packages on a whole Debian 13 with its own kernel, in a VM, as
 # a user does, and checks what a user sees: see guest.sh. Prints the totals at the end.
 #
-#   test.sh <directory of packages> <programs> <work directory> [step...]
+#   test.sh <directory of packages> <programs> <modules> <work directory> [step...]
+#
+# The modules are the drivers that tests bring along, built for this kernel.
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
 # shellcheck source=tools/distro/debian.sh
 . "$top/tools/distro/debian.sh"
 
-usage="usage: test.sh <directory of packages> <programs> <work directory> [step...]"
-debs=${1:?$usage} programs=${2:?$usage} work=${3:?$usage}
-shift 3
+usage="usage: test.sh <directory of packages> <programs> <modules> <work directory> [step...]"
+debs=${1:?$usage} programs=${2:?$usage} modules=${3:?$usage} work=${4:?$usage}
+shift 4
 # In this order: each goes on where the one before it has ended, and the last one
 # leaves another kernel. DKMS needs no VM.
 steps=(dkms install reboot remove settings signed observe rows kernel_tests upgrade)
 [ $# = 0 ] || steps=("$@")
-declare -A words=([signed]=module.sig_enforce=1)
+declare -A words=([signed]=module.sig_enforce=1
+	[rows]="hugepagesz=1G hugepages=1 default_hugepagesz=2M printk.devkmsg=on log_buf_len=8M")
 
 machine=$("$top/tools/distro/machine.sh")
 release=$("$top/tools/distro/stage.sh" release)
@@ -40,12 +43,15 @@ modules_for_rebuilt() { # DIRECTORY
 
 say "making the disk"
 rm -rf "$work/srv"
-mkdir -p "$work/srv/debs" "$work/srv/programs" "$work/srv/repository"
+mkdir -p "$work"/srv/{debs,programs,modules,repository}
 cp "$debs"/*.deb "$work/srv/debs/"
 cp -r "$rebuilt"/{same,other,release} "$work/srv/repository/"
 modules_for_rebuilt "$work/srv/repository/modules"
-cp "$programs"/vfio-{demo,selftests} "$upstream"/vfio_{dma_mapping_test,pci_driver_test,pci_device_test.*} \
+cp "$programs"/vfio-{demo,selftests} "$upstream"/vfio_{dma_mapping_test,pci_device_test.*} \
 	"$work/srv/programs/"
+# What the tests find beside VFIO: the kernel's modules, and their own.
+tree=$("$top/tools/distro/vm-tree.sh" "$work/kernel")
+cp "$tree"/*.ko "$modules"/{vfio_fixture,rust_vfio_sample,rust_vfio_edu}.ko "$work/srv/modules/"
 install -m 755 "$top/tools/distro/guest.sh" "$work/srv/"
 cat >"$work/distro-test.service" <<-'END'
 	[Unit]
@@ -82,13 +88,19 @@ boot() {
 	/sbin/debugfs -R "dump /boot/initrd.img-$release $work/initrd" "$disk" 2>/dev/null
 	timeout 3600 setpriv --pdeathsig KILL qemu-system-x86_64 \
 		-nodefaults -no-user-config -display none -no-reboot \
-		-machine q35 -accel tcg,thread=single -cpu max,la57=off -smp 2 -m 4G \
+		-machine q35 -accel tcg,thread=single -cpu max,la57=off -smp 2 -m 6G \
 		-device intel-iommu,intremap=on,caching-mode=on \
 		-device edu,addr=0x3,dma_mask=0xffffffffffffffff \
 		-device edu,addr=0x4,dma_mask=0xffffffffffffffff \
 		-netdev user,id=net0,restrict=on -device igb,addr=0x5,netdev=net0 \
+		-object memory-backend-ram,id=shared,size=64M,share=on \
+		-device ivshmem-plain,addr=0x6,memdev=shared \
+		-device i82801b11-bridge,id=bridge,addr=0x7 \
+		-device edu,bus=bridge,addr=0x1,dma_mask=0xffffffffffffffff \
+		-device edu,bus=bridge,addr=0x2,dma_mask=0xffffffffffffffff \
+		-device pci-serial,bus=bridge,addr=0x3 \
 		-drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
-		-device virtio-blk,addr=0x8,drive=disk \
+		-device virtio-blk,addr=0x9,drive=disk \
 		-kernel "$machine/usr/lib/modules/$release/vmlinuz" -initrd "$work/initrd" \
 		-append "$append distro_test=$1 ${words[$1]:-}" \
 		-serial "file:$work/$1.log" -serial "file:$2" </dev/null || die "QEMU failed: $work/$1.log"

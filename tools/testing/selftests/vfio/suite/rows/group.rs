@@ -103,8 +103,8 @@ fn F017_node_is_gone_after_unbind() -> TestResult {
     let edu = bench::bound_edu()?;
     let name = edu.group_name()?;
     let number = std::fs::metadata(group::path(&name))?.rdev();
-    // Another node of the same device, as somebody may have made.
-    let copy = "/tmp/group-node";
+    // Another node of the same device, as somebody may have made. Nodes in /tmp may be disabled.
+    let copy = "/dev/group-node";
     let _ = std::fs::remove_file(copy);
     rustix::fs::mknodat(
         rustix::fs::CWD,
