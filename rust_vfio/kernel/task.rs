@@ -58,9 +58,10 @@ impl core::fmt::Display for Comm {
         let name = self.0.split(|b| *b == 0).next().unwrap_or(&[]);
         match core::str::from_utf8(name) {
             // As C prints it.
-            Ok(name) => f.write_str(name),
-            // Rust's formatting cannot print other bytes than text, so they are escaped.
-            Err(_) => kernel::fmt::Display::fmt(kernel::str::BStr::from_bytes(name), f),
+            Ok(name) if !name.chars().any(char::is_control) => f.write_str(name),
+            // Nobody may begin a new line by the name of a task. Rust's formatting cannot print
+            // other bytes than text, so they are escaped as well.
+            _ => kernel::fmt::Display::fmt(kernel::str::BStr::from_bytes(name), f),
         }
     }
 }

@@ -206,6 +206,16 @@ fn F240_group() -> TestResult {
     );
     group.unset_container()?;
     assert_eq!(lines(&group)?, alone);
+    drop(group);
+    // No name of a task is a line of its own.
+    rustix::thread::set_name(c"a\nvfio-group: 77")?;
+    let group = edu.open_group()?;
+    let named = lines(&group)?;
+    say(&named, &[("vfio-group", &number)]);
+    assert!(
+        named["vfio-opened-by"].starts_with("a\\nvfio-"),
+        "{named:?}"
+    );
     if !config::has("IOMMUFD")? {
         return Ok(());
     }
