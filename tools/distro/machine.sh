@@ -11,7 +11,7 @@ set -euo pipefail
 
 release=$("$top/tools/distro/stage.sh" release)
 # The last two are for docs/observability.md.
-packages=systemd-sysv,udev,kmod,procps,zstd,busybox,initramfs-tools
+packages=systemd-sysv,udev,kmod,procps,xz-utils,zstd,busybox,initramfs-tools
 packages+=,linux-base/trixie-backports,linux-image-$release,trace-cmd,bpftrace
 machine=$cache/machine-$release-$(cksum <<<"$packages" | cut -d' ' -f1)
 if [ ! -e "$machine/.complete" ]; then
