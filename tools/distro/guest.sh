@@ -197,8 +197,8 @@ signed() {
 # What docs/observability.md says to type, with a program to look at.
 observe() {
 	check "the packages are installed" install_packages
-	check "Rust is loaded" loaded rust
 	modprobe vfio-pci
+	check "Rust is loaded" loaded rust
 	check "trace-cmd records a program" \
 		trace-cmd record -q -o /tmp/trace.dat -e vfio -F programs/vfio-demo
 	check "and shows what it mapped" prints vfio_map trace-cmd report -i /tmp/trace.dat
