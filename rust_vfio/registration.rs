@@ -126,7 +126,8 @@ pub(crate) fn unregister(device: &Device) {
     unsafe { group::leave(device) };
 }
 
-/// Tells administrators for whom the device waits, once it has waited for [`REQUEST_INTERVAL_MS`].
+/// Tells administrators for whom the device waits. Called when the user is asked for the second
+/// time: after [`REQUEST_INTERVAL_MS`], or a signal.
 fn report_user(device: &Device) {
     if let Some(user) = group::user_of(device) {
         dev_notice!(

@@ -35,7 +35,8 @@ pub(crate) fn look(container: &Container, device: &Bound) -> Result<()> {
     let mut log = Log::from_now()?;
     let trace = Trace::begin("vfio")?;
     list(device.name())?;
-    for line in process::fdinfo(container)?.lines() {
+    let info = process::fdinfo(container)?;
+    for line in info.lines() {
         if ["backend", "mappings", "pinned", "left", "owner"]
             .iter()
             .any(|key| line.contains(key))
@@ -52,11 +53,15 @@ pub(crate) fn look(container: &Container, device: &Bound) -> Result<()> {
     for message in &told {
         say!("kernel log: {}", message.text);
     }
+    // Modules that show what a container holds also say why they refuse something.
+    ensure!(
+        told.is_empty() != info.contains("vfio-mappings"),
+        "the kernel log does not say why, or fdinfo does not say what there is"
+    );
     let Some(trace) = trace else {
         say!("this kernel has no tracing, or these modules have no tracepoints");
         return Ok(());
     };
-    ensure!(!told.is_empty(), "the kernel log does not say why");
     let events = trace.events()?;
     let refused = |event: &&String| event.starts_with("vfio_map: ") && event.ends_with("error=-17");
     let event = events.iter().find(refused).context("nothing was traced")?;
