@@ -136,7 +136,7 @@ impl FileOps for CdevFile {
     /// Ends the binding, if there is one, and gives the count of the registration back.
     #[doc(alias = "vfio_device_fops_release")]
     fn release(this: Self::Ptr) {
-        trace::cdev_close(this.device.bus_device(), &Ok::<_, Error>(()));
+        trace::cdev_close(this.device.bus_device());
         let binding = this.binding.lock().take();
         if let Some(binding) = binding {
             binding.end(&this.device);

@@ -80,6 +80,20 @@ macro_rules! of_group {
     )*};
 }
 
+/// The same of what cannot fail.
+macro_rules! of_group_in_any_case {
+    ($($(#[$attr:meta])* $name:ident: $event:ident;)*) => {$(
+        $(#[$attr])*
+        #[inline(always)]
+        pub(crate) fn $name(group: i32) {
+            if $event::is_on() {
+                // SAFETY: Both are numbers.
+                unsafe { $event::fire(group, 0) };
+            }
+        }
+    )*};
+}
+
 /// Declares functions that trace what was done to a device, which is named by its bus device.
 macro_rules! of_device {
     ($($(#[$attr:meta])* $name:ident: $event:ident;)*) => {$(
@@ -94,13 +108,30 @@ macro_rules! of_device {
     )*};
 }
 
+/// The same of what cannot fail.
+macro_rules! of_device_in_any_case {
+    ($($(#[$attr:meta])* $name:ident: $event:ident;)*) => {$(
+        $(#[$attr])*
+        #[inline(always)]
+        pub(crate) fn $name(device: &Device) {
+            if $event::is_on() {
+                // SAFETY: The device is valid, being a reference.
+                unsafe { $event::fire(as_raw(device), 0) };
+            }
+        }
+    )*};
+}
+
 of_group! {
     /// The file of a group was opened.
     group_open: vfio_group_open;
-    /// The file of a group was closed.
-    group_close: vfio_group_close;
     /// A group was put into a container or an iommufd.
     group_attach: vfio_group_attach;
+}
+
+of_group_in_any_case! {
+    /// The file of a group was closed.
+    group_close: vfio_group_close;
     /// A group was taken out of its container or iommufd.
     group_detach: vfio_group_detach;
 }
@@ -108,10 +139,13 @@ of_group! {
 of_device! {
     /// The first file of a device was opened, so that its driver opened it.
     device_open: vfio_device_open;
-    /// The last file of a device was closed, so that its driver closed it.
-    device_close: vfio_device_close;
     /// The node of a device was opened.
     cdev_open: vfio_cdev_open;
+}
+
+of_device_in_any_case! {
+    /// The last file of a device was closed, so that its driver closed it.
+    device_close: vfio_device_close;
     /// A file of the node of a device was closed.
     cdev_close: vfio_cdev_close;
 }

@@ -115,7 +115,7 @@ impl<B: Backing> Session<B> {
         drop(self.module);
         state.set_open_count(0);
         kvm::detach(device);
-        trace::device_close(device.bus_device(), &Ok::<_, Error>(()));
+        trace::device_close(device.bus_device());
     }
 
     /// Returns what gives the device access to memory.

@@ -286,7 +286,7 @@ impl FileOps for Group {
     #[doc(alias = "vfio_group_fops_release")]
     fn release(this: ARef<Group>) {
         let mut state = this.state.lock();
-        trace::group_close(state.number(), &Ok::<_, Error>(()));
+        trace::group_close(state.number());
         // No device is open through a container, because it would hold the file. Those that are
         // open through an iommufd stay open.
         state.detach();

@@ -194,7 +194,7 @@ impl GroupState {
     pub(super) fn detach(&mut self) {
         kernel::warn_on!(self.sessions.need_container());
         if self.attachment.take().is_some() {
-            trace::group_detach(self.number(), &Ok::<_, Error>(()));
+            trace::group_detach(self.number());
         }
     }
 
