@@ -118,7 +118,7 @@ impl Driver for Edu {
 
     fn open(device: &Access<'_, Self>) -> impl PinInit<Session, Error> {
         try_pin_init!(Session {
-            is_stopped <- new_mutex!(set_master(device, false).map(|()| false)?),
+            is_stopped <- new_mutex!(quiesce(device).map(|()| false)?),
         }? Error)
     }
 
@@ -216,6 +216,15 @@ impl Registers<Edu> for Configuration {
         }
         Ok(())
     }
+}
+
+/// Keeps the device from accessing memory, and forgets the interrupts that whoever had it before has
+/// left.
+fn quiesce(device: &Access<'_, Edu>) -> Result {
+    set_master(device, false)?;
+    let bar = device.bar(device.pci()?)?;
+    bar.write32(u32::MAX, register::INTERRUPT_ACKNOWLEDGE);
+    Ok(())
 }
 
 /// Waits until the device has done what it was told: it cannot be interrupted.

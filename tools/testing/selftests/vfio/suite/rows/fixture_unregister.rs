@@ -172,7 +172,7 @@ fn F066_unregister_signal() -> TestResult {
         thread::sleep(Duration::from_millis(300));
         assert_eq!(device.count(Kind::Request)?, 2);
         assert!(device.is(Life::Unregistering)?);
-        let warnings = log.with(&["vfio-unreg", &tid.to_string(), "is blocked"])?;
+        let warnings = log.with(&["vfio-unreg", &tid.to_string(), "blocked"])?;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert_eq!(warnings[0].level, 4, "{warnings:?}");
         assert!(warnings[0].text.contains(device.name()), "{warnings:?}");

@@ -191,6 +191,7 @@ fn F107_parts_of_a_region() -> TestResult {
     let container = bench.container();
     let view = bench.view()?;
     number(&view, 0..16, 0x200_0000);
+    view.write(16 * PAGE, &[0; 4]);
     let books = Books::open()?;
     for (first, pages) in [(0, 1), (3, 5), (15, 1)] {
         container.map_part(&view, first * PAGE, pages * PAGE, IOVA, READ_WRITE)?;

@@ -3,7 +3,7 @@
 //! show in sysfs and debugfs, and unloading them. Rows F002, F081, F146, F147,
 //! F150, F154 and section 8.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::Context;
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -89,7 +89,7 @@ const PLAIN: [&str; 6] = [
 
 /// The lines of a module's information: `key=value`.
 fn information(name: &str) -> anyhow::Result<Vec<String>> {
-    let data = std::fs::read(module::file(name))?;
+    let data = fs::read(module::file(name))?;
     let file = object::File::parse(&*data)?;
     let section = file.section_by_name(".modinfo").context("no .modinfo")?;
     Ok(section
@@ -143,7 +143,7 @@ fn F002_module_information() -> TestResult {
 fn exports(name: &str) -> anyhow::Result<BTreeMap<String, bool>> {
     /// Size of an entry of the table of offered symbols.
     const ENTRY: u64 = 12;
-    let data = std::fs::read(module::file(name))?;
+    let data = fs::read(module::file(name))?;
     let file = object::File::parse(&*data)?;
     // One byte for each entry; its lowest bit is the restriction.
     let flags = file
@@ -432,8 +432,13 @@ fn F150_unload_and_load() -> TestResult {
     assert_eq!(container.api_version()?, 0);
     drop(container);
     module::unload(CORE)?;
+    // Where systemd has made this node it stays, so that opening it loads the module.
+    let nodes = fs::read_to_string("/run/tmpfiles.d/static-nodes.conf").unwrap_or_default();
+    if !nodes.contains("/dev/vfio/vfio") {
+        assert!(!Path::new("/dev/vfio/vfio").exists());
+    }
     for path in [
-        "/dev/vfio/vfio",
+        "/sys/class/misc/vfio",
         "/sys/class/vfio",
         "/sys/class/vfio-dev",
         "/sys/kernel/debug/vfio",
