@@ -251,8 +251,8 @@ in_rust_and_c() {
 	for IMPL in rust c; do
 		export IMPL
 		check "switch to $IMPL" rust-vfio-switch $IMPL
-		check "$IMPL is loaded" loaded $IMPL
 		modprobe vfio-pci
+		check "$IMPL is loaded" loaded $IMPL
 		"$@"
 	done
 	check "the packages are removed" remove_packages
