@@ -49,11 +49,13 @@ use crate::{
         },
         iommu_group::{
             DmaOwner,
+            GroupKey,
             IommuGroup, //
         },
         misc::MiscDev,
         returned::Failure,
         rwsem::RwSem,
+        short_vec::ShortVec,
         uaccess::UserAddr, //
     },
     refusal::{
@@ -79,9 +81,9 @@ const VFIO_MINOR: i32 = 196;
 pub(crate) struct Container {
     /// A number for people, which no other container has or will have.
     id: u64,
-    /// The groups in the container, newest first.
+    /// The groups in the container, in the order in which they joined.
     #[pin]
-    groups: RwSem<KVec<ContainerMember>>,
+    groups: RwSem<ShortVec<ContainerMember>>,
     /// What translates their DMA, once user space has chosen. It changes only while `groups` is
     /// held for writing.
     #[pin]
@@ -101,8 +103,9 @@ struct ContainerMember {
 
 /// Returns whether these groups of a container are without IOMMU, or none if there is no group. An
 /// empty container takes groups of any kind.
-fn are_noiommu(groups: &[ContainerMember]) -> Option<bool> {
-    groups.first().map(|m| m.kind == GroupType::NoIommu)
+fn are_noiommu(groups: &ShortVec<ContainerMember>) -> Option<bool> {
+    let member = groups.iter().next()?;
+    Some(member.kind == GroupType::NoIommu)
 }
 
 impl Container {
@@ -110,7 +113,7 @@ impl Container {
         pin_init!(Self {
             id: CREATED.fetch_add(1u64, Relaxed),
             groups <- RwSem::new(
-                KVec::new(),
+                ShortVec::new(),
                 c"vfio_container.group_lock",
                 static_lock_class!(),
             ),
@@ -169,7 +172,7 @@ impl Container {
             }
             GroupType::Emulated | GroupType::NoIommu => None,
         };
-        groups.reserve(1, GFP_KERNEL)?;
+        groups.reserve_one(GFP_KERNEL)?;
         if let Ok(backend) = self.backend() {
             backend.attach_group(group, kind)?;
         }
@@ -179,30 +182,30 @@ impl Container {
             _owner: owner,
         };
         // There is room for one more.
-        groups
-            .insert_within_capacity(0, member)
-            .map_err(|_| ENOMEM.into())
+        Ok(groups.push_within_capacity(member)?)
     }
 
     /// Takes a group out of the container; undoes [`Container::attach`]. The last group takes the
     /// backend with it, and so all mappings. The caller holds the group's lock; takes the
     /// container's. Sleeps.
     #[doc(alias = "vfio_group_detach_container")]
-    pub(crate) fn detach(&self, group: &IommuGroup) {
+    pub(crate) fn detach(&self, group: GroupKey) {
         let mut groups = self.groups.write();
-        if let Ok(backend) = self.backend() {
-            backend.detach_group(group);
+        let Some(member) = groups.take(|member| member.group.key() == group) else {
+            return;
+        };
+        // Detaching a group and releasing a backend sleep, so the spinlock is not held here. An ioctl
+        // that still runs keeps the backend until it returns.
+        let backend = match groups.is_empty() {
+            true => self.backend.lock().take(),
+            false => self.backend().ok(),
+        };
+        if let Some(backend) = &backend {
+            backend.detach_group(&member.group);
         }
-        let member = groups.iter().position(|m| m.group == *group);
-        if let Some(at) = member {
-            let _ = groups.remove(at);
-        }
-        if groups.is_empty() {
-            let backend = self.backend.lock().take();
-            // Releasing a backend sleeps, so the spinlock is not held here. An ioctl that still
-            // runs keeps the backend until it returns.
-            drop(backend);
-        }
+        // The ownership of the group's DMA goes before the backend.
+        drop(member);
+        drop(backend);
     }
 
     /// Returns a reference to the backend, which keeps its state. Takes only a spinlock, so a group
@@ -267,10 +270,12 @@ impl Container {
             _ => return Err(Refusal::NoGroup.report(EINVAL).into()),
         };
         let backend = backend::open(noiommu, arg, |backend| {
-            for (done, member) in groups.iter().enumerate() {
+            // The newest group first, as C does: the order decides which error is seen.
+            for (done, member) in groups.iter().rev().enumerate() {
                 if let Err(e) = backend.attach_group(&member.group, member.kind) {
                     groups
                         .iter()
+                        .rev()
                         .take(done)
                         .for_each(|member| backend.detach_group(&member.group));
                     return Err(e);

@@ -33,10 +33,7 @@ use crate::{
     },
     noiommu,
     views::{
-        device::{
-            Device,
-            IommuCap, //
-        },
+        device::Device,
         group_type::GroupType,
         set_table, //
     }, //
@@ -91,7 +88,7 @@ pub(crate) fn register(device: &Device, kind: GroupType) -> Result {
         noiommu::taint(device);
     }
     // A user could otherwise read stale memory through a device that snoops no cache.
-    if kind == GroupType::Iommu && !noiommu && !device.iommu_capable(IommuCap::CacheCoherency) {
+    if kind == GroupType::Iommu && !noiommu && !device.is_coherent() {
         return Err(EINVAL);
     }
 

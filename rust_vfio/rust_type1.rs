@@ -40,6 +40,8 @@ mod kernel {
     pub(crate) mod pfnmap;
     pub(crate) mod scatterlist;
     #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
+    pub(crate) mod short_vec;
+    #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
     pub(crate) mod task;
     pub(crate) mod text;
     pub(crate) mod tracepoint;

@@ -122,6 +122,9 @@ mod kernel {
     pub(crate) mod returned;
     #[cfg(CONFIG_VFIO_CONTAINER)]
     pub(crate) mod rwsem;
+    #[cfg(CONFIG_VFIO_GROUP)]
+    #[allow(dead_code, reason = "`vfio_iommu_type1.ko` needs the rest of it")]
+    pub(crate) mod short_vec;
     #[cfg(any(CONFIG_KVM, CONFIG_VFIO_CONTAINER))]
     pub(crate) mod symbol;
     pub(crate) mod task;

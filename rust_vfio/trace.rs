@@ -71,10 +71,10 @@ macro_rules! of_group {
     ($($(#[$attr:meta])* $name:ident: $event:ident;)*) => {$(
         $(#[$attr])*
         #[inline(always)]
-        pub(crate) fn $name(group: i32, outcome: &impl Outcome) {
+        pub(crate) fn $name(group: impl FnOnce() -> i32, outcome: &impl Outcome) {
             if $event::is_on() {
                 // SAFETY: Both are numbers.
-                unsafe { $event::fire(group, outcome.error()) };
+                unsafe { $event::fire(group(), outcome.error()) };
             }
         }
     )*};
@@ -85,10 +85,10 @@ macro_rules! of_group_in_any_case {
     ($($(#[$attr:meta])* $name:ident: $event:ident;)*) => {$(
         $(#[$attr])*
         #[inline(always)]
-        pub(crate) fn $name(group: i32) {
+        pub(crate) fn $name(group: impl FnOnce() -> i32) {
             if $event::is_on() {
                 // SAFETY: Both are numbers.
-                unsafe { $event::fire(group, 0) };
+                unsafe { $event::fire(group(), 0) };
             }
         }
     )*};

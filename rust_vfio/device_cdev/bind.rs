@@ -94,7 +94,7 @@ fn bind(file: &CdevFile, request: &BindRequest) -> Result<(), Failure> {
         return Err(e.into());
     }
     open.set_cdev_opened(true);
-    *binding = Some(CdevBinding { session, blocked });
+    *binding = Some(CdevBinding::new(session, blocked));
     file.grant();
     Ok(())
 }

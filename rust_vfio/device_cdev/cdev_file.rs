@@ -29,20 +29,24 @@ use crate::{
     refusal::Refusal,
     views::device::{
         Device,
-        IommuCap,
         Registered, //
     }, //
 };
 
 /// What a bound file owns in addition.
+///
+/// While it exists, [`Blocked`] keeps the group's file from being opened.
 pub(super) struct CdevBinding {
-    pub(super) session: Session<IommufdBacking>,
-    /// Keeps the group's file from being opened. Dropped while the lock of the device's set is not
-    /// held, since it takes the group's.
-    pub(super) blocked: Blocked,
+    session: Session<IommufdBacking>,
 }
 
 impl CdevBinding {
+    /// Takes over what keeps the group's file from being opened, until [`CdevBinding::end`].
+    pub(super) fn new(session: Session<IommufdBacking>, blocked: Blocked<'_>) -> Self {
+        blocked.keep();
+        Self { session }
+    }
+
     /// Closes the device and lets the group's file be opened again. Takes the lock of the device's
     /// set, then the group's. Sleeps.
     #[doc(alias = "vfio_df_unbind_iommufd")]
@@ -50,8 +54,9 @@ impl CdevBinding {
         let mut open = device.lock_set();
         self.session.end(&mut open);
         open.set_cdev_opened(false);
+        // The lock of the device's set is not held when that of the group is taken.
         drop(open);
-        drop(self.blocked);
+        drop(Blocked::kept(device));
     }
 }
 
@@ -116,8 +121,8 @@ impl CdevFile {
         *self.kvm.lock() = kvm;
     }
 
-    /// Returns whether the IOMMU can enforce cache coherency of the device's DMA.
-    pub(crate) fn is_enforced_coherent(&self) -> bool {
-        self.device.iommu_capable(IommuCap::EnforceCacheCoherency)
+    /// Returns the device, open or not.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 }

@@ -35,7 +35,7 @@ enum VfioFile<'a> {
     Group(&'a group::Group),
     /// The file of a device that was opened through its group.
     #[cfg(CONFIG_VFIO_GROUP)]
-    GroupDevice(&'a group::device_file::DeviceFile),
+    GroupDevice(&'a Device),
     /// The file of a cdev, which need not be bound to an iommufd.
     #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
     Cdev(Pin<&'a device_cdev::CdevFile>),
@@ -98,7 +98,7 @@ unsafe extern "C" fn vfio_file_enforced_coherent(file: *mut bindings::file) -> b
         #[cfg(CONFIG_VFIO_GROUP)]
         Some(VfioFile::GroupDevice(device)) => device.is_enforced_coherent(),
         #[cfg(CONFIG_VFIO_DEVICE_CDEV)]
-        Some(VfioFile::Cdev(cdev)) => cdev.is_enforced_coherent(),
+        Some(VfioFile::Cdev(cdev)) => cdev.device().is_enforced_coherent(),
         // A file that is not of VFIO allows no DMA of VFIO devices.
         None => true,
     }

@@ -4,6 +4,8 @@
 //!
 //! Corresponds to the `#else` branch of `CONFIG_VFIO_GROUP` in `drivers/vfio/vfio.h`.
 
+use core::marker::PhantomData;
+
 use kernel::prelude::*;
 
 use crate::{
@@ -60,9 +62,19 @@ pub(crate) fn user_of(_device: &Device) -> Option<TaskName> {
 }
 
 /// The place of what keeps a group's file from being opened, which is nothing.
-pub(crate) struct Blocked(());
+pub(crate) struct Blocked<'a>(PhantomData<&'a Device>);
 
 /// Returns the empty value: there is no file to keep from being opened.
-pub(crate) fn block(_device: &Device) -> Result<Blocked> {
-    Ok(Blocked(()))
+pub(crate) fn block(_device: &Device) -> Result<Blocked<'_>> {
+    Ok(Blocked(PhantomData))
+}
+
+impl<'a> Blocked<'a> {
+    /// Does nothing.
+    pub(crate) fn keep(self) {}
+
+    /// Returns the empty value.
+    pub(crate) fn kept(_device: &'a Device) -> Self {
+        Self(PhantomData)
+    }
 }

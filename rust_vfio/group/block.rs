@@ -9,10 +9,7 @@
 
 use core::num::NonZeroUsize;
 
-use kernel::{
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::prelude::*;
 
 use crate::{
     group::state::{
@@ -24,9 +21,9 @@ use crate::{
     views::device::Device, //
 };
 
-/// A bound file of a cdev, which keeps the file of its device's group from being opened. Dropping
-/// it takes the group's lock and may sleep.
-pub(crate) struct Blocked(ARef<Group>);
+/// Keeps the file of the device's group from being opened, for a file of the device's cdev that is
+/// bound. Dropping it takes the group's lock and may sleep.
+pub(crate) struct Blocked<'a>(&'a Device);
 
 /// Keeps the file of the device's group from being opened until the result is dropped. Takes the
 /// group's lock. Sleeps.
@@ -37,26 +34,42 @@ pub(crate) struct Blocked(ARef<Group>);
 /// - `EBUSY` if the group's file is open.
 /// - `EMFILE` if there are too many bound files to count.
 #[doc(alias = "vfio_device_block_group")]
-pub(crate) fn block(device: &Device) -> Result<Blocked> {
+pub(crate) fn block(device: &Device) -> Result<Blocked<'_>> {
     let group = Group::of(device).ok_or(ENODEV)?;
     let mut state = group.state.lock();
-    let number = state.number();
     let files = match &state.users {
         Users::GroupFile(_, by) => {
-            return Err(Refusal::GroupOpen { group: number, by }.report(EBUSY));
+            let group = state.number();
+            return Err(Refusal::GroupOpen { group, by }.report(EBUSY));
         }
         Users::Nobody => NonZeroUsize::MIN,
         Users::CdevFiles(files, _) => files.checked_add(1).ok_or(EMFILE)?,
     };
     state.users = Users::CdevFiles(files, TaskName::current());
-    Ok(Blocked(group.into()))
+    Ok(Blocked(device))
 }
 
-impl Drop for Blocked {
+impl<'a> Blocked<'a> {
+    /// Leaves the group as it is. The caller has to call [`Blocked::kept`] later, as long as the
+    /// device is registered.
+    pub(crate) fn keep(self) {
+        core::mem::forget(self);
+    }
+
+    /// Returns what [`Blocked::keep`] has left.
+    pub(crate) fn kept(device: &'a Device) -> Self {
+        Self(device)
+    }
+}
+
+impl Drop for Blocked<'_> {
     /// Undoes [`block`].
     #[doc(alias = "vfio_device_unblock_group")]
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let Some(group) = Group::of(self.0) else {
+            return;
+        };
+        let mut state = group.state.lock();
         if let Users::CdevFiles(files, by) = state.users {
             state.users = match NonZeroUsize::new(files.get() - 1) {
                 Some(files) => Users::CdevFiles(files, by),

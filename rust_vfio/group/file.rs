@@ -12,8 +12,7 @@ use kernel::{
         FileDescriptorReservation, //
     },
     prelude::*,
-    seq_file::SeqFile,
-    sync::aref::ARef, //
+    seq_file::SeqFile, //
 };
 
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
         }, //
     },
     kernel::{
+        chardev::NodeRef,
         file::{
             fget,
             OpenFile, //
@@ -141,12 +141,12 @@ impl GroupData {
     fn set_container(&self, arg: UserAddr) -> Result<isize, Failure> {
         let file = fget(arg.read::<i32>()?)?;
         let mut state = self.state.lock();
-        let group = state.number();
         if state.attachment.is_some() {
+            let group = state.number();
             return Err(Refusal::Attached { group }.report(EINVAL).into());
         }
         let attachment = Attachment::new(&file, self.kind, state.identity()?);
-        trace::group_attach(group, &attachment);
+        trace::group_attach(|| state.number(), &attachment);
         state.attachment = Some(attachment?);
         Ok(0)
     }
@@ -158,13 +158,20 @@ impl GroupData {
     /// Those of opening the file.
     fn claim(&self, file: &File) -> Result {
         let mut state = self.state.lock();
-        let group = state.identity()?.id();
+        let identity = state.identity()?;
+        let busy = |refusal: Refusal<'_>| Err(refusal.report(EBUSY));
         let result = noiommu::check_rawio(self.kind).and_then(|()| match &state.users {
             Users::Nobody => Ok(()),
-            Users::GroupFile(_, by) => Err(Refusal::GroupOpen { group, by }.report(EBUSY)),
-            Users::CdevFiles(_, by) => Err(Refusal::NodeBound { group, by }.report(EBUSY)),
+            Users::GroupFile(_, by) => {
+                let group = identity.id();
+                busy(Refusal::GroupOpen { group, by })
+            }
+            Users::CdevFiles(_, by) => {
+                let group = identity.id();
+                busy(Refusal::NodeBound { group, by })
+            }
         });
-        trace::group_open(group, &result);
+        trace::group_open(|| identity.id(), &result);
         result?;
         state.users = Users::GroupFile(OpenFile::new(file), TaskName::current());
         Ok(())
@@ -263,7 +270,7 @@ impl Group {
 
 #[vtable]
 impl FileOps for Group {
-    type Ptr = ARef<Group>;
+    type Ptr = NodeRef<GroupData>;
 
     /// Opens the file of the group. Takes the group's lock.
     ///
@@ -273,9 +280,9 @@ impl FileOps for Group {
     /// - `EPERM` if the group is without IOMMU and the calling task lacks `CAP_SYS_RAWIO`.
     /// - `EBUSY` if the file is open already, or the cdev of a device of the group is bound.
     #[doc(alias = "vfio_group_fops_open")]
-    fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<ARef<Group>> {
+    fn open(inode: &Inode, file: &OpeningFile<'_>) -> Result<Self::Ptr> {
         // SAFETY: `FOPS` is the table of groups only: `registry.rs` passes it to `Group::new`,
-        // which makes the character device that `inode` leads to.
+        // which makes the character device that `inode` leads to. The file owns the result.
         let group = unsafe { Group::from_inode(inode) };
         group.claim(file)?;
         Ok(group)
@@ -284,9 +291,9 @@ impl FileOps for Group {
     /// Takes the group out of its container or iommufd, and allows the next open. Takes the group's
     /// lock, and under it the container's.
     #[doc(alias = "vfio_group_fops_release")]
-    fn release(this: ARef<Group>) {
+    fn release(this: Self::Ptr) {
         let mut state = this.state.lock();
-        trace::group_close(state.number());
+        trace::group_close(|| state.number());
         // No device is open through a container, because it would hold the file. Those that are
         // open through an iommufd stay open.
         state.detach();

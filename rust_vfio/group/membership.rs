@@ -28,7 +28,10 @@ use crate::{
     },
     core::session::Backing,
     kernel::{
-        iommu_group::IommuGroup,
+        iommu_group::{
+            GroupKey,
+            IommuGroup, //
+        },
         returned::Failure, //
     },
     views::{
@@ -37,11 +40,11 @@ use crate::{
     }, //
 };
 
-/// A group's place in a container. Dropping it detaches the group, under the group's lock; it
-/// takes the container's lock and sleeps.
+/// A group's place in a container, which has a reference to the IOMMU group. Dropping it detaches
+/// the group, under the group's lock; it takes the container's lock and sleeps.
 pub(super) struct Membership {
     container: Arc<Container>,
-    identity: IommuGroup,
+    group: GroupKey,
 }
 
 impl Membership {
@@ -58,7 +61,7 @@ impl Membership {
         container.attach(identity, kind)?;
         Ok(Self {
             container,
-            identity: identity.clone(),
+            group: identity.key(),
         })
     }
 
@@ -76,7 +79,7 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.container.detach(&self.identity);
+        self.container.detach(self.group);
     }
 }
 

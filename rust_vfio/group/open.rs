@@ -120,15 +120,14 @@ impl Group {
             let group = state.number();
             Refusal::NotAttached { group }.report(EINVAL)
         })?;
-        if let Some(at) = state.sessions.position(device) {
-            let (_, session) = state.sessions.0.get(at).ok_or(EINVAL)?;
+        if let Some(session) = state.sessions.of(device) {
             if !session.backing().is_from(attachment) {
                 return Err(EINVAL);
             }
             return session::join(&mut device.lock_set());
         }
         // This may fail, so it comes before the session begins, which would have to be ended.
-        state.sessions.0.reserve(1, GFP_KERNEL)?;
+        state.sessions.reserve_one()?;
         let offer = Offer::of(attachment);
         let mut open = device.lock_set();
         let session = self
@@ -136,14 +135,7 @@ impl Group {
             .inspect_err(|_| self.deactivate_unless_used(state))
             // The caller returns a file descriptor, so only an errno is seen as a failure.
             .map_err(Failure::to_error)?;
-        match state
-            .sessions
-            .0
-            .push_within_capacity((core::ptr::from_ref(device).addr(), session))
-        {
-            Ok(()) => Ok(()),
-            Err(_) => Err(ENOMEM),
-        }
+        state.sessions.add(device, session)
     }
 
     /// Begins a session of a device that is not open. Both locks are held.

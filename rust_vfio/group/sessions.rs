@@ -27,7 +27,10 @@ use crate::{
         }, //
     },
     group::attachment::Attachment,
-    kernel::returned::Failure,
+    kernel::{
+        returned::Failure,
+        short_vec::ShortVec, //
+    },
     views::device::Device, //
 };
 #[cfg(CONFIG_IOMMUFD)]
@@ -131,12 +134,12 @@ impl GroupBacking {
 
 /// The sessions of the devices that are open through a group, in no order. Each comes with the
 /// address of its device, which is only compared.
-pub(super) struct Sessions(pub(super) KVec<(usize, Session<GroupBacking>)>);
+pub(super) struct Sessions(ShortVec<(usize, Session<GroupBacking>)>);
 
 impl Sessions {
     /// Creates an empty table.
     pub(super) const fn new() -> Self {
-        Self(KVec::new())
+        Self(ShortVec::new())
     }
 
     /// Returns whether a device is open through a container, which the group cannot leave then.
@@ -146,15 +149,36 @@ impl Sessions {
             .any(|(_, session)| session.backing().is_container())
     }
 
-    /// Returns the index of the session of `device`, if it is open through the group.
-    pub(super) fn position(&self, device: &Device) -> Option<usize> {
+    /// Returns the session of `device`, if it is open through the group.
+    pub(super) fn of(&self, device: &Device) -> Option<&Session<GroupBacking>> {
         let address = core::ptr::from_ref(device).addr();
-        self.0.iter().position(|(open, _)| *open == address)
+        let mut sessions = self.0.iter();
+        sessions.find_map(|(open, session)| (*open == address).then_some(session))
+    }
+
+    /// Makes room for one more session. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn reserve_one(&mut self) -> Result {
+        self.0.reserve_one(GFP_KERNEL)
+    }
+
+    /// Adds the session of `device`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no room, which [`Sessions::reserve_one`] makes.
+    pub(super) fn add(&mut self, device: &Device, session: Session<GroupBacking>) -> Result {
+        let address = core::ptr::from_ref(device).addr();
+        self.0.push_within_capacity((address, session))
     }
 
     /// Removes and returns the session of `device`, if it is open through the group.
     pub(super) fn take(&mut self, device: &Device) -> Option<Session<GroupBacking>> {
-        let (_, session) = self.0.remove(self.position(device)?).ok()?;
+        let address = core::ptr::from_ref(device).addr();
+        let (_, session) = self.0.take(|(open, _)| *open == address)?;
         Some(session)
     }
 }

@@ -49,10 +49,7 @@ use crate::{
     },
     trace,
     views::{
-        device::{
-            Device,
-            IommuCap, //
-        },
+        device::Device,
         device_set::{
             DeviceList,
             GroupLink, //
@@ -194,7 +191,7 @@ impl GroupState {
     pub(super) fn detach(&mut self) {
         kernel::warn_on!(self.sessions.need_container());
         if self.attachment.take().is_some() {
-            trace::group_detach(self.number());
+            trace::group_detach(|| self.number());
         }
     }
 
@@ -262,9 +259,7 @@ impl GroupData {
     /// group. Takes the lock of the list of devices; KVM calls this.
     #[doc(alias = "vfio_group_enforced_coherent")]
     pub(crate) fn is_enforced_coherent(&self) -> bool {
-        let incoherent = |device: &Device| {
-            (!device.iommu_capable(IommuCap::EnforceCacheCoherency)).then_some(())
-        };
+        let incoherent = |device: &Device| (!device.is_enforced_coherent()).then_some(());
         self.devices.lock().list.find(incoherent).is_none()
     }
 }

@@ -98,13 +98,13 @@ impl Type1 {
         if state.invalid_vaddrs != 0 {
             return Err(EBUSY);
         }
-        if state.emulated.contains(&group) || state.domains.of(group).is_some() {
+        if state.emulated.iter().any(|other| *other == group) || state.domains.of(group).is_some() {
             return Err(EINVAL);
         }
         if emulated {
             // The devices do no DMA of their own, so they need no domain; their drivers pin pages.
-            state.emulated.push(group, GFP_KERNEL)?;
-            return Ok(());
+            state.emulated.reserve_one(GFP_KERNEL)?;
+            return state.emulated.push_within_capacity(group);
         }
         let result = state.attach(group);
         trace::domain_attach(|| group.id(), state.domains.list.len(), &result);
@@ -118,8 +118,7 @@ impl Type1 {
     #[doc(alias = "vfio_iommu_type1_detach_group")]
     pub(super) fn detach_group(&self, group: GroupHandle) {
         let mut state = self.state.lock();
-        if let Some(index) = state.emulated.iter().position(|other| *other == group) {
-            let _ = state.emulated.remove(index);
+        if state.emulated.take(|other| *other == group).is_some() {
             if state.emulated.is_empty() && state.domains.is_empty() {
                 state.remove_unused_mappings();
             }
@@ -246,7 +245,7 @@ impl Type1State {
     /// - `ENODEV` if a process that made a mapping has exited.
     /// - Those of [`populate`].
     fn pin_all(&mut self) -> Result {
-        let (domains, buffers) = (&self.domains, &mut self.buffers);
+        let (domains, buffers) = (&self.domains, self.buffers.get_or_insert_default());
         let pinned = self.mappings.try_for_each(|range, mapping| {
             // The errno is that of `vfio_pin_pages()` for the memory of such a process.
             let owner = mapping.owner().memory().ok_or(ENODEV)?;
@@ -262,7 +261,7 @@ impl Type1State {
     /// drivers of emulated devices have pinned. Keeps the mappings.
     #[doc(alias = "vfio_iommu_unmap_unpin_reaccount")]
     fn unpin_all(&mut self) {
-        let (domains, buffers) = (&self.domains, &mut self.buffers);
+        let (domains, buffers) = (&self.domains, self.buffers.get_or_insert_default());
         let _ = self.mappings.try_for_each(|_, mapping| {
             release(mapping, domains, buffers);
             Ok(())

@@ -7,6 +7,8 @@
 //!
 //! Corresponds to `vfio_iommu_iova_get_copy()` with the changes to the copy that follow it.
 
+use core::ops::Deref;
+
 use kernel::prelude::*;
 
 use crate::iommu_type1::logic::{
@@ -17,6 +19,24 @@ use crate::iommu_type1::logic::{
     },
     units::IovaRange, //
 };
+
+/// The I/O addresses that may be mapped, sorted.
+pub(super) struct ValidRanges(Option<KVVec<IovaRange>>);
+
+impl ValidRanges {
+    /// Creates an empty list.
+    pub(super) const fn new() -> Self {
+        Self(None)
+    }
+}
+
+impl Deref for ValidRanges {
+    type Target = [IovaRange];
+
+    fn deref(&self) -> &[IovaRange] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
 
 /// Creates an empty list with room for the number of regions that a group commonly has.
 ///
@@ -38,7 +58,7 @@ pub(super) fn restricted(
     valid: &[IovaRange],
     aperture: IovaRange,
     reserved: &[Reserved],
-) -> Result<KVVec<IovaRange>> {
+) -> Result<ValidRanges> {
     // Each hole splits at most one range, so the lists do not have to grow.
     let most = valid.len().max(1).saturating_add(reserved.len());
     let mut list = KVVec::with_capacity(most, GFP_KERNEL)?;
@@ -52,5 +72,5 @@ pub(super) fn restricted(
     if list.is_empty() {
         return Err(EINVAL);
     }
-    Ok(list)
+    Ok(ValidRanges(Some(list)))
 }

@@ -4,27 +4,23 @@
 //!
 //! The list is part of the state of the container and protected by its lock. Each listener has a
 //! mutex of its own, which is held while its driver is called; see
-//! [`notify`](crate::iommu_type1::notify). Memory for a listener is allocated before the lock of
-//! the container is taken: the core registers devices under the lock of their set, where others
-//! wait.
+//! [`notify`](crate::iommu_type1::notify).
 //!
 //! Corresponds to `device_list` and `device_list_lock` of `struct vfio_iommu`.
 
 use kernel::{
     new_mutex,
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNode,
-        RBTreeNodeReservation, //
-    },
     sync::{
         Arc,
         Mutex, //
     }, //
 };
 
-use crate::iommu_type1::views::unmap_listener::UnmapListener;
+use crate::{
+    iommu_type1::views::unmap_listener::UnmapListener,
+    kernel::short_vec::ShortVec, //
+};
 
 /// A device that the core has registered with the container.
 #[pin_data]
@@ -35,38 +31,32 @@ pub(super) struct Listener {
     pub(super) registered: Mutex<bool>,
 }
 
-/// A listener with the memory for its place in the list.
-pub(super) struct NewListener {
-    entry: Arc<Listener>,
-    node: RBTreeNodeReservation<u64, Arc<Listener>>,
-}
-
-impl NewListener {
+impl Listener {
     /// Allocates a listener for `device`. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM` if there is no memory.
-    pub(super) fn new(device: UnmapListener) -> Result<Self> {
-        let entry = Arc::pin_init(
-            try_pin_init!(Listener {
+    pub(super) fn new(device: UnmapListener) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
                 device,
                 registered <- new_mutex!(true, "vfio_type1_listener"),
             }),
             GFP_KERNEL,
-        )?;
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        Ok(Self { entry, node })
+        )
     }
 }
 
-/// A listener that was removed from the list.
-pub(super) type OldListener = RBTreeNode<u64, Arc<Listener>>;
+/// A listener in the list, and its serial number: how many were registered before.
+struct Listed {
+    serial: u64,
+    listener: Arc<Listener>,
+}
 
 /// The devices of a container, in the order of their registration.
 pub(super) struct Listeners {
-    /// The listeners by their serial numbers: how many were registered before.
-    list: RBTree<u64, Arc<Listener>>,
+    list: ShortVec<Listed>,
     next_serial: u64,
     /// The number of registered devices that are not in the list because there was no memory.
     pub(super) missing: usize,
@@ -76,7 +66,7 @@ impl Listeners {
     /// Creates an empty list.
     pub(super) fn new() -> Self {
         Self {
-            list: RBTree::new(),
+            list: ShortVec::new(),
             next_serial: 0,
             missing: 0,
         }
@@ -94,23 +84,28 @@ impl Listeners {
 
     /// Returns the first listener with a serial number of at least `serial`, and that number.
     pub(super) fn next_from(&self, serial: u64) -> Option<(u64, Arc<Listener>)> {
-        let next = self.list.cursor_lower_bound(&serial)?;
-        let (serial, entry) = next.current();
-        Some((*serial, entry.clone()))
+        let next = self.list.first_after(|entry| entry.serial < serial)?;
+        Some((next.serial, next.listener.clone()))
     }
 
-    /// Appends a listener.
-    pub(super) fn add(&mut self, new: NewListener) {
-        let node = new.node.into_node(self.next_serial, new.entry);
-        // No listener has this number yet, so nothing is replaced.
-        self.list.insert(node);
+    /// Appends a listener. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory.
+    pub(super) fn add(&mut self, listener: Arc<Listener>) -> Result {
+        self.list.reserve_one(GFP_KERNEL)?;
+        self.list.push_within_capacity(Listed {
+            serial: self.next_serial,
+            listener,
+        })?;
         self.next_serial += 1;
+        Ok(())
     }
 
     /// Removes `device` and returns its listener, or `None` if it is not in the list.
-    pub(super) fn remove(&mut self, device: UnmapListener) -> Option<OldListener> {
-        let (serial, _) = self.list.iter().find(|(_, entry)| entry.device == device)?;
-        let serial = *serial;
-        self.list.remove_node(&serial)
+    pub(super) fn remove(&mut self, device: UnmapListener) -> Option<Arc<Listener>> {
+        let entry = self.list.take(|entry| entry.listener.device == device)?;
+        Some(entry.listener)
     }
 }

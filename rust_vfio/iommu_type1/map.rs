@@ -170,7 +170,7 @@ impl Type1State {
                 range,
                 UserMm::Current,
                 &self.domains,
-                &mut self.buffers,
+                self.buffers.get_or_insert_default(),
             )
             .inspect_err(|error| {
                 if *error == EFAULT {

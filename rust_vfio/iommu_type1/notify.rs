@@ -20,7 +20,7 @@
 use kernel::prelude::*;
 
 use crate::iommu_type1::{
-    listeners::NewListener,
+    listeners::Listener,
     logic::units::IovaRange,
     state::Type1,
     views::unmap_listener::UnmapListener, //
@@ -34,12 +34,11 @@ impl Type1 {
     /// of the container can pin pages until this one is unregistered.
     #[doc(alias = "vfio_iommu_type1_register_device")]
     pub(super) fn register_device(&self, device: UnmapListener) {
-        match NewListener::new(device) {
-            Ok(new) => self.state.lock().listeners.add(new),
-            Err(_) => {
-                self.state.lock().listeners.missing += 1;
-                pr_warn!("no memory to remember a device: its container can pin no pages\n");
-            }
+        let listener = Listener::new(device);
+        let listeners = &mut self.state.lock().listeners;
+        if listener.and_then(|new| listeners.add(new)).is_err() {
+            listeners.missing += 1;
+            pr_warn!("no memory to remember a device: its container can pin no pages\n");
         }
     }
 
@@ -55,9 +54,8 @@ impl Type1 {
             }
             removed
         };
-        if let Some(old) = removed {
-            let (_, entry) = old.to_key_value();
-            *entry.registered.lock() = false;
+        if let Some(listener) = removed {
+            *listener.registered.lock() = false;
         }
     }
 

@@ -78,9 +78,9 @@ pub(crate) struct Buffers {
     queue: RunQueue,
 }
 
-impl Buffers {
+impl Default for Buffers {
     /// Creates buffers without memory.
-    pub(crate) const fn new() -> Self {
+    fn default() -> Self {
         Self {
             pages: PageBuffer::new(),
             queue: RunQueue::new(),

@@ -22,9 +22,9 @@ use kernel::{
 use crate::{
     iommu_type1::{
         domains::Domains,
+        iova::ValidRanges,
         listeners::Listeners,
         logic::{
-            units::IovaRange,
             unmap_plan::{
                 RangeRefusal,
                 Target,
@@ -43,7 +43,10 @@ use crate::{
         tracking::Tracking,
         uapi, //
     },
-    kernel::iommu::GroupHandle, //
+    kernel::{
+        iommu::GroupHandle,
+        short_vec::ShortVec, //
+    }, //
 };
 
 /// The state of a container, with its lock. Corresponds to `struct vfio_iommu`.
@@ -62,10 +65,10 @@ pub(super) struct Type1State {
     /// The page tables and the groups attached to them (`domain_list`).
     pub(super) domains: Domains,
     /// The groups of emulated devices, which have no page table (`emulated_iommu_groups`).
-    pub(super) emulated: KVec<GroupHandle>,
+    pub(super) emulated: ShortVec<GroupHandle>,
     /// The I/O addresses that may be mapped, sorted (`iova_list`). Empty as long as no domain was
     /// attached, when every address may be mapped.
-    pub(super) valid: KVVec<IovaRange>,
+    pub(super) valid: ValidRanges,
     /// The number of mappings that can be added (`dma_avail`).
     pub(super) available: u32,
     /// The number of mappings whose user address is not valid (`vaddr_invalid_count`).
@@ -80,8 +83,8 @@ pub(super) struct Type1State {
     pub(super) locked: Option<Arc<Locked>>,
     /// The number of pages that drivers have pinned.
     pub(super) driver_pins: u64,
-    /// What is needed to pin and to map.
-    pub(super) buffers: Buffers,
+    /// What is needed to pin and to map, once there was a mapping.
+    pub(super) buffers: Option<Buffers>,
     /// The memory of a pin that a driver has given up, for the next one: many drivers pin a page
     /// for each transfer.
     pub(super) spare_pin: Option<PinSlot>,
@@ -107,8 +110,8 @@ impl Type1 {
                     version,
                     mappings: Mappings::new(),
                     domains: Domains::new(),
-                    emulated: KVec::new(),
-                    valid: KVVec::new(),
+                    emulated: ShortVec::new(),
+                    valid: ValidRanges::new(),
                     available: params::dma_entry_limit(),
                     invalid_vaddrs: 0,
                     tracking: None,
@@ -116,7 +119,7 @@ impl Type1 {
                     owner: None,
                     locked: None,
                     driver_pins: 0,
-                    buffers: Buffers::new(),
+                    buffers: None,
                     spare_pin: None,
                 }, "vfio_type1"),
             }),

@@ -277,7 +277,7 @@ impl Type1State {
             if !mapping.vaddr_valid {
                 self.invalid_vaddrs = self.invalid_vaddrs.saturating_sub(1);
             }
-            release(mapping, &self.domains, &mut self.buffers);
+            release(mapping, &self.domains, self.buffers.get_or_insert_default());
             next = MappingCursor::remove(place);
             *bytes = bytes.saturating_add(range.bytes());
             self.available = self.available.saturating_add(1);
@@ -290,7 +290,11 @@ impl Type1State {
     pub(super) fn remove_all_mappings(&mut self) {
         let mut next = self.mappings.place_from(Iova::MIN);
         while let Some(mut place) = next {
-            release(place.mapping(), &self.domains, &mut self.buffers);
+            release(
+                place.mapping(),
+                &self.domains,
+                self.buffers.get_or_insert_default(),
+            );
             next = place.remove();
             self.available = self.available.saturating_add(1);
         }

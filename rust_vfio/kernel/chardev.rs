@@ -25,7 +25,10 @@ use kernel::{
         ARef,
         AlwaysRefCounted, //
     },
-    types::Opaque, //
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
 };
 
 use crate::{
@@ -315,15 +318,71 @@ impl<T: 'static> CharDevice<T> {
     ///
     /// # Safety
     ///
-    /// The inode must be that of the device node of a `CharDevice<T>` with the same `T`.
-    pub(crate) unsafe fn from_inode(inode: &Inode) -> ARef<Self> {
+    /// The inode must be that of the device node of a `CharDevice<T>` with the same `T`. If the
+    /// result outlives the call of open, then as what the file owns.
+    pub(crate) unsafe fn from_inode(inode: &Inode) -> NodeRef<T> {
         let cdev = inode.cdev();
         // SAFETY: By the safety requirements of this function the cdev is a member of a `Self`. The
-        // VFS holds a reference to the cdev, and so to the object, during the call of open.
-        unsafe {
-            let object = cdev.byte_sub(offset_of!(Self, cdev)).cast::<Self>();
-            ARef::from(&*object)
-        }
+        // VFS has a reference to it during the call of open.
+        let object = unsafe { cdev.byte_sub(offset_of!(Self, cdev)).cast::<Self>() };
+        // SAFETY: A member of an object is not at the address 0, nor is the object.
+        // INVARIANT: By the safety requirements of this function the file owns the result, so it is
+        // gone when its release callback has returned.
+        NodeRef(unsafe { NonNull::new_unchecked(object) })
+    }
+}
+
+/// The object behind the device node of an open file.
+///
+/// It counts nothing: an open file of a device node has a reference to the `struct cdev`, and that
+/// one to the object.
+///
+/// # Invariants
+///
+/// The file is being opened, or open, or its release callback runs.
+pub(crate) struct NodeRef<T>(NonNull<CharDevice<T>>);
+
+// SAFETY: It is as good as a reference to the object.
+unsafe impl<T: Send + Sync> Send for NodeRef<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for NodeRef<T> {}
+
+impl<T> Deref for NodeRef<T> {
+    type Target = CharDevice<T>;
+
+    fn deref(&self) -> &CharDevice<T> {
+        // SAFETY: The VFS gives the reference of the file to the cdev back after the release
+        // callback has returned. By the type invariants it has not.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+// SAFETY: The pointer is that of a `CharDevice`, which is aligned for it.
+unsafe impl<T: 'static> ForeignOwnable for NodeRef<T> {
+    const FOREIGN_ALIGN: usize = core::mem::align_of::<CharDevice<T>>();
+    type Borrowed<'a> = &'a CharDevice<T>;
+    type BorrowedMut<'a> = &'a CharDevice<T>;
+
+    fn into_foreign(self) -> *mut c_void {
+        self.0.as_ptr().cast()
+    }
+
+    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
+        // SAFETY: By the safety requirements of this function the pointer came from `into_foreign`,
+        // and is not null.
+        // INVARIANT: For the pointer that it came from, and for the same file.
+        Self(unsafe { NonNull::new_unchecked(ptr.cast()) })
+    }
+
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a CharDevice<T> {
+        // SAFETY: By the safety requirements of this function the pointer came from `into_foreign`
+        // and is not taken back during `'a`. Until then it is valid by the type invariants.
+        unsafe { &*ptr.cast() }
+    }
+
+    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a CharDevice<T> {
+        // SAFETY: The safety requirements of this function include those of `borrow`.
+        unsafe { Self::borrow(ptr) }
     }
 }
 

@@ -25,6 +25,10 @@ use crate::{
     kernel::device::as_raw, //
 };
 
+/// Identifies an IOMMU group among those that exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupKey(usize);
+
 /// A counted reference to an IOMMU group.
 #[derive(PartialEq, Eq)]
 pub(crate) struct IommuGroup(NonNull<bindings::iommu_group>);
@@ -91,6 +95,11 @@ impl IommuGroup {
     pub(crate) fn remove_device(device: &device::Device) {
         // SAFETY: By the type invariants of `Device` the C object is valid.
         unsafe { bindings::iommu_group_remove_device(as_raw(device)) };
+    }
+
+    /// Returns what identifies the group as long as somebody has a reference to it.
+    pub(crate) fn key(&self) -> GroupKey {
+        GroupKey(self.0.addr().get())
     }
 
     /// Returns the number that names the group in sysfs.

@@ -13,6 +13,7 @@
 //! C header: `include/linux/uaccess.h`.
 
 use core::{
+    cell::UnsafeCell,
     mem::{
         size_of,
         MaybeUninit, //
@@ -179,12 +180,24 @@ impl UserAddr {
     }
 }
 
-/// A copy of a NUL-terminated string of user space. Dropping it frees the copy.
-///
+/// A copy of a NUL-terminated string of user space, to which C code may write.
+pub(crate) struct UserString(StringCopy);
+
+/// Where the copy of a string is.
+enum StringCopy {
+    /// Here, because it is short, as names mostly are. It is NUL-terminated.
+    Short(UnsafeCell<[u8; SHORT]>),
+    /// In memory of its own.
+    Long(LongCopy),
+}
+
+/// The number of bytes of a short copy, the NUL included.
+const SHORT: usize = 64;
+
 /// # Invariants
 ///
 /// The pointer was returned by `strndup_user()`, and this value owns the memory.
-pub(crate) struct UserString(*mut kernel::ffi::c_char);
+struct LongCopy(*mut kernel::ffi::c_char);
 
 impl UserString {
     /// Copies the string at `addr`. May sleep.
@@ -196,19 +209,44 @@ impl UserString {
     /// - `ENOMEM`.
     #[doc(alias = "strndup_user")]
     pub(crate) fn read(addr: UserAddr) -> Result<Self> {
-        // SAFETY: There are no safety requirements: the function checks the user address.
-        let copy =
-            unsafe { bindings::strndup_user(addr.as_mut_ptr(), kernel::page::PAGE_SIZE as isize) };
-        Ok(Self(kernel::error::from_err_ptr(copy)?))
+        let mut short = [0; SHORT];
+        // SAFETY: The array is valid for writing `SHORT` bytes. The function checks the user
+        // address.
+        let len = unsafe {
+            bindings::strncpy_from_user(
+                short.as_mut_ptr().cast(),
+                addr.as_mut_ptr(),
+                SHORT as isize,
+            )
+        };
+        match usize::try_from(len) {
+            Err(_) => Err(EFAULT),
+            // The function has found the NUL.
+            Ok(len) if len < SHORT => Ok(Self(StringCopy::Short(UnsafeCell::new(short)))),
+            Ok(_) => Ok(Self(StringCopy::Long(LongCopy::read(addr)?))),
+        }
     }
 
     /// Returns the NUL-terminated copy, for a C function.
     pub(crate) fn as_mut_ptr(&self) -> *mut kernel::ffi::c_char {
-        self.0
+        match &self.0 {
+            StringCopy::Short(copy) => copy.get().cast(),
+            StringCopy::Long(copy) => copy.0,
+        }
     }
 }
 
-impl Drop for UserString {
+impl LongCopy {
+    fn read(addr: UserAddr) -> Result<Self> {
+        // SAFETY: There are no safety requirements: the function checks the user address.
+        let copy =
+            unsafe { bindings::strndup_user(addr.as_mut_ptr(), kernel::page::PAGE_SIZE as isize) };
+        // INVARIANT: Returned by the function, unless it is an error.
+        Ok(Self(kernel::error::from_err_ptr(copy)?))
+    }
+}
+
+impl Drop for LongCopy {
     fn drop(&mut self) {
         // SAFETY: By the type invariants this value owns the memory, which came from `kmalloc()`.
         unsafe { bindings::kfree(self.0.cast()) };

@@ -35,6 +35,12 @@ use kernel::{
     types::Opaque, //
 };
 
+#[cfg(CONFIG_VFIO_GROUP)]
+use {
+    core::mem::ManuallyDrop,
+    kernel::types::ForeignOwnable, //
+};
+
 use crate::{
     bindings,
     kernel::chardev::ClassHandle, //
@@ -134,15 +140,20 @@ impl Device {
         unsafe { bindings::device_del(self.own_device()) };
     }
 
-    /// Returns whether the IOMMU in front of the device has the capability `cap`.
+    /// Returns whether the IOMMU in front of the device keeps its DMA cache coherent, if the device
+    /// wants that.
     #[doc(alias = "device_iommu_capable")]
-    pub(crate) fn iommu_capable(&self, cap: IommuCap) -> bool {
-        let cap = match cap {
-            IommuCap::CacheCoherency => bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY,
-            IommuCap::EnforceCacheCoherency => {
-                bindings::iommu_cap_IOMMU_CAP_ENFORCE_CACHE_COHERENCY
-            }
-        };
+    pub(crate) fn is_coherent(&self) -> bool {
+        self.iommu_capable(bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY)
+    }
+
+    /// Returns whether the IOMMU in front of the device can make all of its DMA cache coherent.
+    #[doc(alias = "device_iommu_capable")]
+    pub(crate) fn is_enforced_coherent(&self) -> bool {
+        self.iommu_capable(bindings::iommu_cap_IOMMU_CAP_ENFORCE_CACHE_COHERENCY)
+    }
+
+    fn iommu_capable(&self, cap: bindings::iommu_cap) -> bool {
         // SAFETY: The device on the bus outlives the VFIO device (see `bus_device`).
         unsafe { bindings::device_iommu_capable(self.bus_device_raw(), cap) }
     }
@@ -363,15 +374,6 @@ impl Drop for Allocated {
     }
 }
 
-/// A property of the IOMMU in front of a device.
-pub(crate) enum IommuCap {
-    /// DMA can be cache coherent (`IOMMU_CAP_CACHE_COHERENCY`).
-    CacheCoherency,
-    /// DMA can be made cache coherent even if the device asks for it not to be
-    /// (`IOMMU_CAP_ENFORCE_CACHE_COHERENCY`).
-    EnforceCacheCoherency,
-}
-
 /// Access to the members of a device that the lock of its set protects. The lock is held as long as
 /// this value exists.
 pub(crate) struct OpenState<'a> {
@@ -511,6 +513,36 @@ impl core::ops::Deref for Registered {
     fn deref(&self) -> &Device {
         // SAFETY: By the type invariants the device is valid.
         unsafe { self.0.as_ref() }
+    }
+}
+
+// SAFETY: The pointer is that of a device, and so not null and aligned for it.
+#[cfg(CONFIG_VFIO_GROUP)]
+unsafe impl ForeignOwnable for Registered {
+    const FOREIGN_ALIGN: usize = core::mem::align_of::<Device>();
+    type Borrowed<'a> = &'a Device;
+    type BorrowedMut<'a> = &'a Device;
+
+    fn into_foreign(self) -> *mut c_void {
+        ManuallyDrop::new(self).0.as_ptr().cast()
+    }
+
+    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
+        // SAFETY: By the safety requirements of this function the pointer came from `into_foreign`,
+        // and is not null.
+        // INVARIANT: `into_foreign` did not subtract the count.
+        Self(unsafe { NonNull::new_unchecked(ptr.cast()) })
+    }
+
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a Device {
+        // SAFETY: By the safety requirements of this function the pointer came from `into_foreign`
+        // and is not taken back during `'a`, so there is a count that keeps the device.
+        unsafe { &*ptr.cast() }
+    }
+
+    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a Device {
+        // SAFETY: The safety requirements of this function include those of `borrow`.
+        unsafe { Self::borrow(ptr) }
     }
 }
 

@@ -22,33 +22,32 @@ use crate::{
         FileOps,
         FopsTable, //
     },
-    views::device::Device, //
-};
-#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
-use crate::{
-    kernel::fops::OpeningFile,
-    views::device::Registered, //
+    views::device::{
+        Device,
+        Registered, //
+    }, //
 };
 
-/// Creates the file of an open device, which owns `this`: a file of the anonymous inode
-/// `[vfio-device]`, with the address space of the device. It is open for reading and writing, also
-/// at explicit positions (pread() and pwrite()). `device` returns the device that `this` has open.
-/// Sleeps.
+#[cfg(CONFIG_VFIO_DEVICE_CDEV)]
+use crate::kernel::fops::OpeningFile;
+
+/// Creates the file of `device`, which is open: a file of the anonymous inode `[vfio-device]`, with
+/// the address space of the device. It is open for reading and writing, also at explicit positions
+/// (pread() and pwrite()). Sleeps.
 ///
 /// # Errors
 ///
-/// `this` is released then, as if the file had been created and closed.
+/// `device` is released then, as if the file had been created and closed.
 ///
 /// - `ENFILE` if the system has too many open files.
 /// - `ENOMEM`.
 #[doc(alias = "vfio_device_open_file")]
-pub(crate) fn device_file<T: FileOps<Ptr = KBox<T>>>(
+pub(crate) fn device_file<T: FileOps<Ptr = Registered>>(
     fops: &'static FopsTable<T>,
-    this: KBox<T>,
-    device: fn(&T) -> &Device,
+    device: Registered,
 ) -> Result<ARef<File>> {
-    let private = this.into_foreign();
-    // SAFETY: The table is static, and its callbacks expect a `KBox<T>` in `private_data`, which
+    let private = device.into_foreign();
+    // SAFETY: The table is static, and its callbacks expect a `Registered` in `private_data`, which
     // `private` is.
     let file = match from_err_ptr(unsafe {
         let name = c"[vfio-device]".as_char_ptr();
@@ -56,16 +55,15 @@ pub(crate) fn device_file<T: FileOps<Ptr = KBox<T>>>(
     }) {
         Ok(file) => file,
         Err(e) => {
-            // SAFETY: No file was created, so this function still owns the box.
-            T::release(unsafe { KBox::from_foreign(private) });
+            // SAFETY: No file was created, so this function still owns the count.
+            T::release(unsafe { Registered::from_foreign(private) });
             return Err(e);
         }
     };
-    // SAFETY: `private` came from a `KBox<T>`, which the new file owns. Nobody else has the file,
-    // so it is not released.
-    let device = device(unsafe { KBox::<T>::borrow(private) });
-    // SAFETY: The file is new, and nobody else has seen it. It owns `this`, which has the device
-    // open.
+    // SAFETY: `private` came from `into_foreign`, and belongs to the new file. Nobody else has
+    // that, so it is not released.
+    let device = unsafe { Registered::borrow(private) };
+    // SAFETY: The file is new, and nobody else has seen it. It keeps the device registered.
     unsafe { set_mapping(file, device) };
     // SAFETY: `anon_inode_getfile_fmode()` returned a reference, which the result owns.
     Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file).cast::<File>()) })
