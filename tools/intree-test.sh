@@ -81,7 +81,9 @@ drivers() {
 }
 
 editors() {
-	kmake -s prepare
+	set_options "${rust[@]}"
+	# The bindings are made by the build.
+	kmake -s -j"$(nproc)" prepare drivers/vfio/
 	kmake -s rust-analyzer
 	python3 - "$kernel/rust-project.json" <<-'END'
 		import json, os, sys
@@ -122,9 +124,9 @@ test_way() { # IMPL ROWS OPTION=VALUE...
 
 # Whether those on the kernel's command line arrive.
 parameters() {
-	run_vm --word vfio_iommu_type1.dma_entry_limit=77 --word vfio.enable_unsafe_noiommu_mode=1 exec \
-		'cd /sys/module && grep -x 77 vfio_iommu_type1/parameters/dma_entry_limit &&
-			grep -x Y vfio/parameters/enable_unsafe_noiommu_mode'
+	run_vm --word vfio_iommu_type1.dma_entry_limit=77 --word vfio.enable_unsafe_noiommu_mode=1 exec sh -c \
+		'"cd /sys/module && grep -x 77 vfio_iommu_type1/parameters/dma_entry_limit &&
+			grep -x Y vfio/parameters/enable_unsafe_noiommu_mode"'
 }
 
 # Whether KUnit has run each suite of the modules, and all passed, as the kernel's

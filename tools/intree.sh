@@ -42,7 +42,8 @@ in_work commit --quiet --message="Linux $version"
 # whose place would be rust/kernel; add PATHS... below rust_vfio.
 add() {
 	git -C "$top" ls-files --cached --others --exclude-standard -z -- \
-		"${@/#/rust_vfio/}" ':!rust_vfio/*driver.rs' ':!rust_vfio/driver/' |
+		"${@/#/rust_vfio/}" ':(exclude)rust_vfio/driver.rs' ':(exclude)rust_vfio/rust_driver.rs' \
+		':(exclude)rust_vfio/driver/' |
 		(cd "$top" && xargs -0 cp --parents --target-directory="$work/drivers/vfio")
 }
 # Who maintains these paths. The entry grows with the series, so that each file
