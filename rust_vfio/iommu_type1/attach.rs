@@ -245,7 +245,7 @@ impl Type1State {
     /// - `ENODEV` if a process that made a mapping has exited.
     /// - Those of [`populate`].
     fn pin_all(&mut self) -> Result {
-        let (domains, buffers) = (&self.domains, self.buffers.get_or_insert_default());
+        let (domains, buffers) = (&self.domains, &mut self.buffers);
         let pinned = self.mappings.try_for_each(|range, mapping| {
             // The errno is that of `vfio_pin_pages()` for the memory of such a process.
             let owner = mapping.owner().memory().ok_or(ENODEV)?;
@@ -261,7 +261,7 @@ impl Type1State {
     /// drivers of emulated devices have pinned. Keeps the mappings.
     #[doc(alias = "vfio_iommu_unmap_unpin_reaccount")]
     fn unpin_all(&mut self) {
-        let (domains, buffers) = (&self.domains, self.buffers.get_or_insert_default());
+        let (domains, buffers) = (&self.domains, &mut self.buffers);
         let _ = self.mappings.try_for_each(|_, mapping| {
             release(mapping, domains, buffers);
             Ok(())

@@ -170,7 +170,7 @@ impl Type1State {
                 range,
                 UserMm::Current,
                 &self.domains,
-                self.buffers.get_or_insert_default(),
+                &mut self.buffers,
             )
             .inspect_err(|error| {
                 if *error == EFAULT {

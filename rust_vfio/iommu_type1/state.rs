@@ -84,7 +84,7 @@ pub(super) struct Type1State {
     /// The number of pages that drivers have pinned.
     pub(super) driver_pins: u64,
     /// What is needed to pin and to map, once there was a mapping.
-    pub(super) buffers: Option<Buffers>,
+    pub(super) buffers: Buffers,
     /// The memory of a pin that a driver has given up, for the next one: many drivers pin a page
     /// for each transfer.
     pub(super) spare_pin: Option<PinSlot>,
@@ -119,7 +119,7 @@ impl Type1 {
                     owner: None,
                     locked: None,
                     driver_pins: 0,
-                    buffers: None,
+                    buffers: Buffers::default(),
                     spare_pin: None,
                 }, "vfio_type1"),
             }),

@@ -277,7 +277,7 @@ impl Type1State {
             if !mapping.vaddr_valid {
                 self.invalid_vaddrs = self.invalid_vaddrs.saturating_sub(1);
             }
-            release(mapping, &self.domains, self.buffers.get_or_insert_default());
+            release(mapping, &self.domains, &mut self.buffers);
             next = MappingCursor::remove(place);
             *bytes = bytes.saturating_add(range.bytes());
             self.available = self.available.saturating_add(1);
@@ -293,7 +293,7 @@ impl Type1State {
             release(
                 place.mapping(),
                 &self.domains,
-                self.buffers.get_or_insert_default(),
+                &mut self.buffers,
             );
             next = place.remove();
             self.available = self.available.saturating_add(1);

@@ -29,6 +29,10 @@ use crate::{
 /// The largest number of pages that are looked at in place of their area.
 const FEW: usize = 16;
 
+/// The largest number of pages that are pinned while interrupts are off: whoever waits for the
+/// processor then waits for them.
+const WITHOUT_INTERRUPTS: usize = 256;
+
 /// Returns the flags for long-term pins, with write access if `write`.
 pub(super) fn gup_flags(write: bool) -> u32 {
     match write {
@@ -38,8 +42,8 @@ pub(super) fn gup_flags(write: bool) -> u32 {
 }
 
 /// Pins those of the first `count` pages of `mm`, the address space of the calling task, that are
-/// present. Returns their number, which is 0 if the first page is not present, or if this way does
-/// not suit the area.
+/// present, but at most [`WITHOUT_INTERRUPTS`]. Returns their number, which is 0 if the first page is
+/// not present, or if this way does not suit the area.
 ///
 /// `pin_user_pages_fast()` is several times as fast as [`pin_remote`], but its answers are others:
 ///
@@ -65,6 +69,7 @@ pub(super) unsafe fn pin_present(
     suitable: &mut usize,
 ) -> usize {
     let write = flags & bindings::FOLL_WRITE != 0;
+    let count = count.min(WITHOUT_INTERRUPTS);
     // It costs more to look at the area than to pin a few pages.
     let look_at_pages = write && count <= FEW;
     let count = if look_at_pages {
