@@ -290,11 +290,7 @@ impl Type1State {
     pub(super) fn remove_all_mappings(&mut self) {
         let mut next = self.mappings.place_from(Iova::MIN);
         while let Some(mut place) = next {
-            release(
-                place.mapping(),
-                &self.domains,
-                &mut self.buffers,
-            );
+            release(place.mapping(), &self.domains, &mut self.buffers);
             next = place.remove();
             self.available = self.available.saturating_add(1);
         }

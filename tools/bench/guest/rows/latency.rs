@@ -33,7 +33,7 @@ const PERIOD: u64 = 300_007;
 
 /// What half of the accesses may take, by what C takes: it varies by so much.
 const MEDIAN: f64 = 1.02;
-/// How late an access may be. Pinning 512 pages, with interrupts off, takes nearly as long.
+/// How late an access may be. Pinning 256 pages, with interrupts off, takes nearly as long.
 const LONGEST: f64 = 60_000.0;
 
 /// A kind of access, by its place in the file of the device.
