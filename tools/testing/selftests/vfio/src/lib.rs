@@ -12,8 +12,9 @@
 //! machine that a device can belong to, [`compat`] speaks as a 32-bit program,
 //! and [`aio`] and [`uring`] do input and output in the background.
 //! [`userfault`] is about memory that a program provides page by page, [`fuse`]
-//! about files that it serves, and [`cgroup`] about limits. [`part`] deals tests to
-//! several machines, and [`sample`] knows a device that our API for drivers comes with.
+//! about files that it serves, and [`cgroup`] about limits. [`harness`] runs
+//! tests and [`part`] deals them to several machines, and [`sample`] knows a device that
+//! our API for drivers comes with.
 //!
 //! Requests return [`rustix::io::Result`], whose error is the bare error
 //! number, because that number is what the contract is about. Whatever reads
@@ -37,6 +38,7 @@ pub mod dirty;
 pub mod edu;
 pub mod fuse;
 pub mod group;
+pub mod harness;
 pub mod iommufd;
 pub mod kmsg;
 pub mod kvm;

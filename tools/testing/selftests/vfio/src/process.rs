@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! This process: what it locked, what it may do, and its children.
+//! This process: what it locked, what it may do, and its children; and what all have pinned.
 
 use std::{
     os::fd::{AsFd, AsRawFd},
@@ -31,6 +31,19 @@ pub fn status(key: &str) -> Result<u64> {
 /// How much memory this process has locked, in bytes.
 pub fn locked() -> Result<u64> {
     Ok(status("VmLck")? * 1024)
+}
+
+/// How many pages the kernel holds pinned for devices, all processes together.
+pub fn pinned_pages() -> Result<i64> {
+    // The counters are kept for each CPU and added up when asked to.
+    sysfs::write("/proc/sys/vm/stat_refresh", "1")?;
+    let text = sysfs::read("/proc/vmstat")?;
+    let counter = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse::<i64>().ok())
+            .with_context(|| format!("no {name}in /proc/vmstat"))
+    };
+    Ok(counter("nr_foll_pin_acquired ")? - counter("nr_foll_pin_released ")?)
 }
 
 /// What the kernel tells about an open file, as lines.

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 
 use anyhow::Result;
 use rustix::io::Errno;
-use vfio_selftests::{process, sysfs, PAGE};
+pub(crate) use vfio_selftests::process::pinned_pages;
+use vfio_selftests::{process, PAGE};
 
 /// The request must have failed with this error.
 #[track_caller]
@@ -23,19 +24,6 @@ pub(crate) fn fails_in<T: Debug>(case: &str, result: rustix::io::Result<T>, errn
         Err(error) => assert_eq!(error, errno, "{case}: failed with {error}, not {errno}"),
         Ok(value) => panic!("{case}: succeeded with {value:?}, not {errno}"),
     }
-}
-
-/// How many pages the kernel holds pinned for devices, all processes together.
-pub(crate) fn pinned_pages() -> Result<i64> {
-    // The counters are kept for each CPU and added up when asked to.
-    sysfs::write("/proc/sys/vm/stat_refresh", "1")?;
-    let text = sysfs::read("/proc/vmstat")?;
-    let counter = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse::<i64>().ok())
-            .unwrap_or_else(|| panic!("no {name} in /proc/vmstat"))
-    };
-    Ok(counter("nr_foll_pin_acquired ") - counter("nr_foll_pin_released "))
 }
 
 /// What this process and the kernel held before a test began.

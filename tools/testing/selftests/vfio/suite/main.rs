@@ -23,12 +23,13 @@ mod check;
 mod emulated;
 #[path = "../fixture/client.rs"]
 mod fixture;
-mod harness;
 mod pinners;
 mod rows;
 
 use std::process::ExitCode;
 
+use vfio_selftests::harness;
+
 fn main() -> ExitCode {
-    harness::main(rows::all())
+    harness::main(rows::all(), bench::tidy)
 }

@@ -8,6 +8,10 @@
 //! the run. So `libtest-mimic` reads the command line (what people know from
 //! `cargo test` works here), and the rest is this module: `process` runs one
 //! test, `ktap` prints.
+//!
+//! A program for the test VM gives [`main`] its rows, and a function that is called in the
+//! process of each test before the test begins: whatever a test that was killed has left
+//! behind, it gives back.
 
 mod ktap;
 mod process;
@@ -21,14 +25,15 @@ use std::{
 
 use clap::Parser;
 use libtest_mimic::Arguments;
-use vfio_selftests::part::Part;
+
+use crate::part::Part;
 
 /// What a test returns. Failed assertions are panics, as everywhere.
-pub(crate) type TestResult = anyhow::Result<()>;
+pub type TestResult = anyhow::Result<()>;
 
 /// Which modules are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Impl {
+pub enum Impl {
     /// The kernel's own.
     C,
     /// Both of ours.
@@ -41,7 +46,7 @@ pub(crate) enum Impl {
 
 impl Impl {
     /// The value of `IMPL` in the environment.
-    pub(crate) fn get() -> Self {
+    pub fn get() -> Self {
         match env::var("IMPL").as_deref() {
             Ok("rust") => Self::Rust,
             Ok("rust-core") => Self::RustCore,
@@ -56,22 +61,22 @@ impl Impl {
     }
 
     /// Whether the backend is ours.
-    pub(crate) fn type1_is_rust(self) -> bool {
+    pub fn type1_is_rust(self) -> bool {
         matches!(self, Self::Rust | Self::RustType1)
     }
 }
 
-pub(crate) use vfio_selftests::config::slow;
+pub use crate::config::slow;
 
 /// The cases to try: all, or every second one if the kernel is slow.
-pub(crate) fn cases<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+pub fn cases<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     let step = if slow() > 1 { 2 } else { 1 };
     all.into_iter().step_by(step)
 }
 
 /// Which modules a row speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holds {
+pub enum Holds {
     /// All of them, which is the rule.
     Everywhere,
     /// Only our core: the row is a defect of the C core, tagged `[L]`, or it is about
@@ -83,23 +88,25 @@ pub(crate) enum Holds {
 
 /// One test.
 #[derive(Clone, Copy)]
-pub(crate) struct Row {
+pub struct Row {
     /// Begins with the contract row.
-    pub(crate) name: &'static str,
-    pub(crate) run: fn() -> TestResult,
-    pub(crate) holds: Holds,
+    pub name: &'static str,
+    /// Does it.
+    pub run: fn() -> TestResult,
+    /// Where it is expected to pass.
+    pub holds: Holds,
     /// Its result depends on how the core and the backend work together, so it
     /// is worth running when one of the two is ours and the other is not.
-    pub(crate) border: bool,
+    pub border: bool,
     /// After this time it counts as hanging.
-    pub(crate) limit: Duration,
+    pub limit: Duration,
 }
 
 impl Row {
     const LIMIT: Duration = Duration::from_secs(60);
 
     /// A test with the usual time limit, that holds everywhere.
-    pub(crate) const fn new(name: &'static str, run: fn() -> TestResult) -> Self {
+    pub const fn new(name: &'static str, run: fn() -> TestResult) -> Self {
         Self {
             name,
             run,
@@ -110,7 +117,7 @@ impl Row {
     }
 
     /// The same for a row of the border between the two modules.
-    pub(crate) const fn at_the_border(self) -> Self {
+    pub const fn at_the_border(self) -> Self {
         Self {
             border: true,
             ..self
@@ -118,7 +125,7 @@ impl Row {
     }
 
     /// The same with a time limit in seconds.
-    pub(crate) const fn limit(self, seconds: u64) -> Self {
+    pub const fn limit(self, seconds: u64) -> Self {
         Self {
             limit: Duration::from_secs(seconds),
             ..self
@@ -126,7 +133,7 @@ impl Row {
     }
 
     /// The same for a row tagged `[L]`.
-    pub(crate) const fn holds(self, holds: Holds) -> Self {
+    pub const fn holds(self, holds: Holds) -> Self {
         Self { holds, ..self }
     }
 
@@ -147,12 +154,13 @@ impl Row {
 
 /// Lists the tests of a file: names of functions, each with what differs from
 /// the usual, as in `rows![F001_a, F002_b.limit(300)]`.
+#[macro_export]
 macro_rules! rows {
     ($($name:ident $(.$method:ident($($arg:expr),*))*),* $(,)?) => {
-        &[$(crate::harness::Row::new(stringify!($name), $name) $(.$method($($arg),*))*),*]
+        &[$($crate::harness::Row::new(stringify!($name), $name) $(.$method($($arg),*))*),*]
     };
 }
-pub(crate) use rows;
+pub use crate::rows;
 
 /// What a test returns where its subject cannot exist.
 #[derive(Debug)]
@@ -167,7 +175,7 @@ impl fmt::Display for Skip {
 impl std::error::Error for Skip {}
 
 /// Ends a test without a verdict. Only for what this VM cannot have.
-pub(crate) fn skip<T>(reason: impl Into<String>) -> anyhow::Result<T> {
+pub fn skip<T>(reason: impl Into<String>) -> anyhow::Result<T> {
     Err(Skip(reason.into()).into())
 }
 
@@ -194,12 +202,12 @@ struct Cli {
     part: Part,
 }
 
-/// Runs what the command line asks for.
-pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
+/// Runs what the command line asks for, each test after `tidy`.
+pub fn main(rows: Vec<Row>, tidy: fn() -> TestResult) -> ExitCode {
     let cli = Cli::parse();
     let chosen = rows.into_iter().filter(|row| is_chosen(&cli, row));
     // A closed pipe, as with `| head`, ends the program quietly.
-    match run(&cli.test, &cli.part.choose(chosen)) {
+    match run(&cli.test, &cli.part.choose(chosen), tidy) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -210,7 +218,7 @@ pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
 }
 
 /// Runs or lists tests; whether all is well.
-fn run(args: &Arguments, rows: &[Row]) -> io::Result<bool> {
+fn run(args: &Arguments, rows: &[Row], tidy: fn() -> TestResult) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     if args.list {
         for row in rows {
@@ -226,7 +234,7 @@ fn run(args: &Arguments, rows: &[Row]) -> io::Result<bool> {
     for row in rows {
         let (verdict, output) = match row.excused() {
             Some(reason) => (Verdict::Skip(reason.to_owned()), Vec::new()),
-            None => process::run(row),
+            None => process::run(row, tidy),
         };
         report.result(row.name, &verdict, &output)?;
         if verdict == Verdict::Stuck {
@@ -285,6 +293,8 @@ mod tests {
     }
 
     #[test]
+    // As the names of rows are.
+    #[expect(non_snake_case)]
     fn rows_carry_their_names_and_what_differs() {
         fn F001_one() -> TestResult {
             Ok(())

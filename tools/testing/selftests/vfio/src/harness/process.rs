@@ -18,20 +18,19 @@ use rustix::{
     pipe::PipeFlags,
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus},
 };
-use vfio_selftests::{kmsg, process::Child};
 
 use super::{Row, Skip, TestResult, Verdict};
-use crate::bench;
+use crate::{kmsg, process::Child};
 
 /// The exit status of a test that skips itself.
 const SKIPPED: i32 = 4;
 /// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs a test: how it ended, and what it said.
-pub(super) fn run(row: &Row) -> (Verdict, Vec<u8>) {
-    kmsg::note(&format!("vfio-selftests: {}", row.name));
-    match try_run(row) {
+/// Runs a test, after `tidy`: how it ended, and what it said.
+pub(super) fn run(row: &Row, tidy: fn() -> TestResult) -> (Verdict, Vec<u8>) {
+    kmsg::note(&format!("test {}", row.name));
+    match try_run(row, tidy) {
         Ok(result) => result,
         Err(error) => (
             Verdict::Fail,
@@ -40,9 +39,9 @@ pub(super) fn run(row: &Row) -> (Verdict, Vec<u8>) {
     }
 }
 
-fn try_run(row: &Row) -> anyhow::Result<(Verdict, Vec<u8>)> {
+fn try_run(row: &Row, tidy: fn() -> TestResult) -> anyhow::Result<(Verdict, Vec<u8>)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let child = Child::fork(|| child(row, &write))?;
+    let child = Child::fork(|| child(row, tidy, &write))?;
     drop(write);
     let pidfd = rustix::process::pidfd_open(child.pid(), PidfdFlags::empty())?;
     let mut output = Output {
@@ -183,12 +182,12 @@ fn process_group(stat: &std::path::Path) -> Option<i32> {
 }
 
 /// What the process of a test does.
-fn child(row: &Row, out: &OwnedFd) -> TestResult {
+fn child(row: &Row, tidy: fn() -> TestResult, out: &OwnedFd) -> TestResult {
     rustix::process::setpgid(None, None)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::stdio::dup2_stdout(out)?;
     rustix::stdio::dup2_stderr(out)?;
-    bench::tidy()?;
+    tidy()?;
     let result = (row.run)();
     if let Err(Some(skip)) = result
         .as_ref()
