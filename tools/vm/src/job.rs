@@ -150,9 +150,10 @@ impl Job {
     }
 
     /// One command.
-    pub(crate) fn exec(command: &[String]) -> Self {
-        let mut job = Self::new(1);
-        job.run("exec", 600, &command.join(" "));
+    pub(crate) fn exec(command: &[String], debug: bool) -> Self {
+        let mut job = Self::new(if debug { DEBUG_FACTOR } else { 1 });
+        let command = format!("env SLOW={} {}", job.factor, command.join(" "));
+        job.run("exec", 600, &command);
         job
     }
 
@@ -227,5 +228,12 @@ mod tests {
     fn a_debug_kernel_gets_more_time() {
         assert!(tests("").contains("'selftests' 600 "));
         assert!(tests("--debug").contains("'selftests' 3600 "));
+        let exec = |debug| {
+            Job::exec(&["program".to_owned()], debug)
+                .script()
+                .to_owned()
+        };
+        assert_eq!(exec(false), "run 'exec' 600 env SLOW=1 program\n");
+        assert_eq!(exec(true), "run 'exec' 3600 env SLOW=6 program\n");
     }
 }

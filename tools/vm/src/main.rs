@@ -155,7 +155,7 @@ fn main() -> Result<ExitCode> {
         Command::Bench { long, only, .. } => {
             ("bench".to_owned(), Job::bench(*long, only.as_deref()))
         }
-        Command::Exec { words } => ("exec".to_owned(), Job::exec(words)),
+        Command::Exec { words } => ("exec".to_owned(), Job::exec(words, machine.debug)),
     };
     let boot = machine.boot(&name, job);
     let mut outcome = boot.run()?;
