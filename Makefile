@@ -36,6 +36,8 @@ target   := x86_64-unknown-linux-gnu
 static   := RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build --target $(target) \
 	--target-dir target/static
 programs := $(build)/programs
+# A workspace of its own.
+clients  := --manifest-path tools/testing/clients/Cargo.toml
 samples  := rust_vfio_sample rust_vfio_edu
 vm_out   := $(build)/vm-$(flavour)$(if $(SPLIT),-split)
 # Each group gets a domain of its own, which no IOMMU of QEMU makes necessary.
@@ -56,7 +58,7 @@ else
 vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 endif
 
-.PHONY: help setup kernel modules modules_install modules_uninstall deb vfioctl vm-modules programs vm-ready upstream demo vm-demo test \
+.PHONY: help setup kernel modules modules_install modules_uninstall deb vfioctl vm-modules programs client-programs crate-clients vm-ready upstream demo vm-demo test \
 	 test-all distro-test intree intree-test build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
 	 layers driver-examples clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
@@ -115,6 +117,15 @@ vfioctl: ## Build vfioctl with its man pages and completions, in build/vfioctl
 	@$(cargo) build --release -p vfioctl
 	@target/release/vfioctl generate "$(build)/vfioctl"
 	@$(copy) -t "$(build)/vfioctl" target/release/vfioctl
+
+# On its own, so that nothing else builds what it tests.
+client-programs: programs
+	@$(static) --profile guest $(clients)
+	@$(copy) -t $(programs) target/static/$(target)/guest/vfio-clients
+
+crate-clients: vm-modules client-programs ## Drive VFIO by crates that others use for it (IMPL=, TESTS=pattern)
+	@$(cargo) clippy $(clients) --target-dir target -- -D warnings
+	@$(call vm,exec vfio-clients $(TESTS))
 
 # Whatever a VM runs.
 vm-ready: vm-modules programs upstream
