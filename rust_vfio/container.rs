@@ -194,8 +194,8 @@ impl Container {
         let Some(member) = groups.take(|member| member.group.key() == group) else {
             return;
         };
-        // Detaching a group and releasing a backend sleep, so the spinlock is not held here. An ioctl
-        // that still runs keeps the backend until it returns.
+        // Detaching a group and releasing a backend sleep, so the spinlock is not held here. An
+        // ioctl that still runs keeps the backend until it returns.
         let backend = match groups.is_empty() {
             true => self.backend.lock().take(),
             false => self.backend().ok(),

@@ -42,8 +42,8 @@ pub(super) fn gup_flags(write: bool) -> u32 {
 }
 
 /// Pins those of the first `count` pages of `mm`, the address space of the calling task, that are
-/// present, but at most [`WITHOUT_INTERRUPTS`]. Returns their number, which is 0 if the first page is
-/// not present, or if this way does not suit the area.
+/// present, but at most [`WITHOUT_INTERRUPTS`]. Returns their number, which is 0 if the first page
+/// is not present, or if this way does not suit the area.
 ///
 /// `pin_user_pages_fast()` is several times as fast as [`pin_remote`], but its answers are others:
 ///
