@@ -149,6 +149,19 @@ impl Job {
         job
     }
 
+    /// Programs of a distribution, in its root file system.
+    pub(crate) fn clients(steps: &[String]) -> Self {
+        let mut job = Self::new(1);
+        job.line(include_str!("../guest/distribution.sh"));
+        job.line("enter_distribution");
+        for step in steps {
+            let command = format!("chroot /distribution /srv/guest.sh {}", quote(step));
+            job.run(step, 900, &command);
+        }
+        job.line("leave_distribution");
+        job
+    }
+
     /// One command.
     pub(crate) fn exec(command: &[String], debug: bool) -> Self {
         let mut job = Self::new(if debug { DEBUG_FACTOR } else { 1 });
@@ -222,6 +235,24 @@ mod tests {
         assert!(first("--scope rows").ends_with("vfio-selftests"));
         assert!(first("--scope border --pattern F1").ends_with("vfio-selftests --border 'F1'"));
         assert!(first("--part 2/3").ends_with("vfio-selftests --part 2/3"));
+    }
+
+    #[test]
+    fn clients_run_where_they_belong() {
+        let job = Job::clients(&["qemu".to_owned(), "dpdk".to_owned()]);
+        let commands: Vec<&str> = job
+            .script()
+            .lines()
+            .filter(|line| line.starts_with("run "))
+            .collect();
+        let chroot = "chroot /distribution /srv/guest.sh";
+        assert_eq!(
+            commands,
+            [
+                format!("run 'qemu' 900 {chroot} 'qemu'"),
+                format!("run 'dpdk' 900 {chroot} 'dpdk'"),
+            ]
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use job::{Choice, Job};
-use qemu::Iommu;
+use qemu::{Iommu, Share};
 use run::{Boot, Outcome};
 
 #[derive(Parser)]
@@ -51,6 +51,9 @@ struct MachineArgs {
     /// The IOMMU that the machine has
     #[arg(long, value_enum, default_value = "intel")]
     iommu: Iommu,
+    /// How many CPUs the machine has; one, whatever this says, for the benchmark
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    cpus: u32,
     /// Directory of static programs for the guest's /bin (may be given again)
     #[arg(long, value_name = "DIR")]
     programs: Vec<PathBuf>,
@@ -98,6 +101,18 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         plot: Option<PathBuf>,
     },
+    /// Runs programs of a distribution, as it packages them
+    Clients {
+        /// Its root file system
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+        /// What it gets besides in /srv: guest.sh does what is wanted
+        #[arg(long, value_name = "DIR")]
+        files: PathBuf,
+        /// What is wanted, by name
+        #[arg(required = true)]
+        steps: Vec<String>,
+    },
     /// Runs one command in the guest
     Exec {
         /// The command, as the guest's shell reads it
@@ -123,10 +138,12 @@ impl MachineArgs {
             programs: self.programs.clone(),
             impl_name: self.impl_name.clone(),
             iommu: self.iommu,
+            cpus: self.cpus,
             between,
             job,
             words,
             counting,
+            shares: Vec::new(),
             log: self.scratch.join(format!("{name}-{}.log", self.impl_name)),
             verbose: self.verbose,
         }
@@ -155,9 +172,18 @@ fn main() -> Result<ExitCode> {
         Command::Bench { long, only, .. } => {
             ("bench".to_owned(), Job::bench(*long, only.as_deref()))
         }
+        Command::Clients { steps, .. } => ("clients".to_owned(), Job::clients(steps)),
         Command::Exec { words } => ("exec".to_owned(), Job::exec(words, machine.debug)),
     };
-    let boot = machine.boot(&name, job);
+    let mut boot = machine.boot(&name, job);
+    if let Command::Clients { root, files, .. } = &command {
+        boot.shares = [("root", root), ("files", files)]
+            .map(|(tag, dir)| Share {
+                tag,
+                dir: dir.clone(),
+            })
+            .into();
+    }
     let mut outcome = boot.run()?;
     lockdep::save(&outcome.lockdep, &boot.log)?;
     if let Command::Test {

@@ -7,7 +7,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{channel, Receiver, Sender},
     thread,
@@ -79,6 +79,7 @@ impl Iommu {
 /// What to boot.
 pub(crate) struct Machine<'a> {
     pub(crate) iommu: Iommu,
+    pub(crate) cpus: u32,
     pub(crate) bzimage: &'a Path,
     pub(crate) initramfs: &'a Path,
     /// Words appended to the kernel command line.
@@ -87,6 +88,15 @@ pub(crate) struct Machine<'a> {
     /// It does not sleep: when there is nothing to do the clock jumps to the
     /// next event.
     pub(crate) counting: bool,
+    /// Directories of the host that the guest may read, by 9p, and their tags. With any, the
+    /// machine also has what the programs need that are in them: [`JOINED`].
+    pub(crate) shares: &'a [Share],
+}
+
+/// A directory of the host.
+pub(crate) struct Share {
+    pub(crate) tag: &'static str,
+    pub(crate) dir: PathBuf,
 }
 
 /// Devices: two `edu` that can address everything, an `igb` (in a slot below
@@ -107,6 +117,17 @@ const BEHIND_A_BRIDGE: [&str; 4] = [
     "edu,bus=bridge,addr=0x1,dma_mask=0xffffffffffffffff",
     "edu,bus=bridge,addr=0x2,dma_mask=0xffffffffffffffff",
     "pci-serial,bus=bridge,addr=0x3",
+];
+/// Two network cards on one wire. The virtual functions of each take two slots.
+const JOINED: [&str; 8] = [
+    "-netdev",
+    "hubport,id=left,hubid=1",
+    "-device",
+    "igb,addr=0x9,netdev=left,mac=52:54:00:00:00:09",
+    "-netdev",
+    "hubport,id=right,hubid=1",
+    "-device",
+    "igb,addr=0xb,netdev=right,mac=52:54:00:00:00:0b",
 ];
 
 /// The kernel command line that every run shares. An oops ends the run: what
@@ -144,11 +165,18 @@ impl Vm {
         command.args(["-machine", "q35", "-accel", "tcg,thread=single"]);
         let (cpus, bar) = if machine.counting {
             command.args(["-icount", "shift=0,sleep=off"]);
-            ("1", "1G")
+            (1, "1G")
         } else {
-            ("2", "64M")
+            (machine.cpus, "64M")
         };
-        command.args(["-cpu", "max,la57=off", "-smp", cpus, "-m", "6G"]);
+        command.args([
+            "-cpu",
+            "max,la57=off",
+            "-smp",
+            &cpus.to_string(),
+            "-m",
+            "6G",
+        ]);
         if let Some(iommu) = machine.iommu.device() {
             command.args(["-device", iommu]);
         }
@@ -165,6 +193,17 @@ impl Vm {
         };
         for device in DEVICES.iter().chain(behind).chain(another) {
             command.args(["-device", device]);
+        }
+        for (number, Share { tag, dir }) in machine.shares.iter().enumerate() {
+            let dir = dir.display();
+            let share = format!("local,id={tag},path={dir},security_model=none,readonly=on");
+            command.args(["-fsdev", &share]);
+            let addr = 0xd + number;
+            let device = format!("virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={addr:#x}");
+            command.args(["-device", &device]);
+        }
+        if !machine.shares.is_empty() {
+            command.args(JOINED);
         }
         command.arg("-kernel").arg(machine.bzimage);
         command.arg("-initrd").arg(machine.initramfs);

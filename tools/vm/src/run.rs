@@ -16,7 +16,7 @@ use crate::{
     image::Image,
     job::Job,
     ktap::{Parser, Totals},
-    qemu::{Iommu, Machine, Source, Vm},
+    qemu::{Iommu, Machine, Share, Source, Vm},
     watch::Watch,
 };
 
@@ -30,12 +30,15 @@ pub(crate) struct Boot {
     pub(crate) programs: Vec<PathBuf>,
     pub(crate) impl_name: String,
     pub(crate) iommu: Iommu,
+    pub(crate) cpus: u32,
     /// What the guest does.
     pub(crate) job: Job,
     /// Further words for the kernel command line.
     pub(crate) words: Vec<String>,
     /// Use the machine that counts instructions.
     pub(crate) counting: bool,
+    /// Directories of the host that the guest sees.
+    pub(crate) shares: Vec<Share>,
     /// How long the guest may take for what is not a program: to boot, to go
     /// from one program to the next, to unload and to look for leaks.
     pub(crate) between: Duration,
@@ -76,10 +79,12 @@ impl Boot {
         let bzimage = self.kernel.join("arch/x86/boot/bzImage");
         let vm = Vm::start(&Machine {
             iommu: self.iommu,
+            cpus: self.cpus,
             bzimage: &bzimage,
             initramfs: &initramfs,
             words,
             counting: self.counting,
+            shares: &self.shares,
         })?;
         let outcome = self.follow(&vm);
         drop(vm);
