@@ -7,20 +7,9 @@
 set -u
 release=$1 next=$2
 stock=/lib/modules/$release/kernel/drivers/vfio
-failed=0
+# shellcheck source=tools/distro/check.sh
+. /srv/check.sh
 
-check() { # NAME COMMAND...
-	local name=$1 log
-	shift
-	if log=$("$@" 2>&1); then
-		echo "ok - $name"
-	else
-		echo "not ok - $name"
-		echo "# ${log//$'\n'/$'\n'# }"
-		failed=1
-	fi
-}
-fails() { ! "$@"; }
 comes_from() { # DIRECTORY [RELEASE]: modprobe takes both modules from there
 	local module
 	for module in vfio vfio_iommu_type1; do
@@ -67,4 +56,4 @@ check "the kernel's modules are where they were" same_stock
 check "no metadata is left" fails test -e /var/cache/rust-vfio
 check "no module is left" find /lib/modules -path '*/updates/*' -name 'vfio*' -exec false {} +
 check "no choice is left" fails test -e /etc/depmod.d/rust-vfio.conf
-exit $failed
+exit $((failed > 0))

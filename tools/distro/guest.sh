@@ -12,25 +12,8 @@ export DEBIAN_FRONTEND=noninteractive
 release=$(uname -r)
 stock=/lib/modules/$release/kernel/drivers/vfio
 
-check() { # NAME COMMAND...
-	local name=$1 log status=0
-	shift
-	log=$("$@" 2>&1) || status=$?
-	if [ $status = 0 ]; then
-		echo "ok - $name"
-	else
-		echo "not ok - $name"
-	fi
-	[ -z "$log" ] || echo "# ${log//$'\n'/$'\n'# }"
-}
-fails() { ! "$@"; }
-prints() { # TEXT COMMAND...: its output contains TEXT
-	local text=$1 out
-	shift
-	out=$("$@" 2>&1)
-	echo "$out"
-	grep -qF -- "$text" <<<"$out"
-}
+# shellcheck source=tools/distro/check.sh
+. ./check.sh
 
 is_by() { # rust|c FILE: says who wrote it, and whether that is right
 	local author

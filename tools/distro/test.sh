@@ -52,7 +52,7 @@ cp "$programs"/vfio-{demo,selftests} "$upstream"/vfio_{dma_mapping_test,pci_devi
 # What the tests find beside VFIO: the kernel's modules, and their own.
 tree=$("$top/tools/distro/vm-tree.sh" "$work/kernel")
 cp "$tree"/*.ko "$modules"/{vfio_fixture,rust_vfio_sample,rust_vfio_edu}.ko "$work/srv/modules/"
-install -m 755 "$top/tools/distro/guest.sh" "$work/srv/"
+install -m 755 "$top"/tools/distro/{guest,check}.sh "$work/srv/"
 cat >"$work/distro-test.service" <<-'END'
 	[Unit]
 	Description=Tests of rust_vfio
