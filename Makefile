@@ -59,7 +59,7 @@ vm_kernel = $$(tools/vm/kernel.sh $(flavour))
 endif
 
 .PHONY: help setup kernel modules modules_install modules_uninstall deb vfioctl vm-modules programs client-programs crate-clients vm-ready upstream demo vm-demo test \
-	 test-all distro-test intree intree-test build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
+	 test-all distro-test clients intree intree-test build-matrix iommu-matrix lock-order bench shell check rust-analyzer \
 	 layers driver-examples clippy checkpatch shellcheck stack fmt fmt-check doc docs docs-check clean
 
 help: ## List the commands
@@ -160,6 +160,13 @@ distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and wit
 	@$(MAKE) --no-print-directory KERNEL=debian vm-modules
 	@tools/distro/test.sh "$(build)/deb" "$(programs)" "$(build)/vm-debian/modules" \
 		"$(build)/distro-test" $(TESTS)
+
+clients: vm-modules programs ## Run DPDK, QEMU, libvirt and others of Debian 13 on C and on ours, and compare (IMPL=, TESTS=step)
+	@$(MAKE) --no-print-directory KERNEL=debian vm-modules
+	@$(static) --profile guest -p vfio-drive
+	@IMPL="$(if $(filter file,$(origin IMPL)),c rust,$(IMPL))" tools/clients/test.sh \
+		"$(build)/vm-debian/modules" "$(vm_out)/modules" "$(programs)" \
+		target/static/$(target)/guest/vfio-drive "$(build)/clients" $(TESTS)
 
 lock-order: ## Compare docs/architecture.md with what lockdep saw in the last tests with DEBUG=1
 	@tools/lockdep.py "$(build)"/vm-debug/scratch/test*-rust.lockdep

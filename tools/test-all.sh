@@ -20,6 +20,7 @@ release() {
 	step test-debian-c make test KERNEL=debian SCOPE=rows IMPL=c
 	step demo make demo
 	step distro-test make distro-test
+	step clients make clients
 	step intree-test make intree-test
 	step iommu-matrix make iommu-matrix
 	step bench make bench CHECK=1
