@@ -161,7 +161,7 @@ distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and wit
 	@tools/distro/test.sh "$(build)/deb" "$(programs)" "$(build)/vm-debian/modules" \
 		"$(build)/distro-test" $(TESTS)
 
-clients: vm-modules programs ## Run DPDK, QEMU, libvirt and others of Debian 13 on C and on ours, and compare (IMPL=, TESTS=step)
+clients: vm-modules client-programs ## Run DPDK, QEMU, libvirt and others of Debian 13 on C and on ours, and compare (IMPL=, TESTS=step)
 	@$(MAKE) --no-print-directory KERNEL=debian vm-modules
 	@$(static) --profile guest -p vfio-drive
 	@IMPL="$(if $(filter file,$(origin IMPL)),c rust,$(IMPL))" tools/clients/test.sh \
