@@ -19,7 +19,7 @@ forget() { rm -f $console $socket; }
 nested() {
 	local steps=$1
 	shift
-	timeout 300 qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+	timeout "${limit:-300}" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
 		-cpu max,la57=off -m 128M -kernel bzImage -initrd nested.cpio \
 		-append "console=ttyS0 quiet panic=-1 no_timer_check nested=$steps" \
 		-serial "file:$console" -qmp "unix:$socket,server=on,wait=off" "$@"
@@ -109,6 +109,7 @@ migrates() { # WORD... for both, PROPERTIES of the device
 
 # Without KVM. An emulated machine in an emulated one is slow.
 step_qemu_tcg() {
+	local limit=1000
 	client qemu-system-x86_64 qemu-system-x86
 	check "edu is given to vfio-pci" give_to_vfio $edu
 	check "assigns edu by its group, without KVM" \

@@ -25,9 +25,12 @@ enter_distribution() {
 	mount -t tmpfs tmp /distribution/tmp
 	share files /distribution/srv
 	# Programs load modules by name, and must get those that this boot is about.
-	updates=/distribution/lib/modules/$(uname -r)/updates
-	mkdir -p "$updates"
-	cp /modules/*.ko "$updates"
+	modules=/distribution/lib/modules/$(uname -r)
+	mkdir -p "$modules/updates"
+	cp /modules/*.ko "$modules/updates"
+	for list in order builtin builtin.modinfo; do
+		: >>"$modules/modules.$list"
+	done
 	chroot /distribution /sbin/depmod
 }
 

@@ -156,7 +156,7 @@ impl Job {
         job.line("enter_distribution");
         for step in steps {
             let command = format!("chroot /distribution /srv/guest.sh {}", quote(step));
-            job.run(step, 900, &command);
+            job.run(step, 1200, &command);
         }
         job.line("leave_distribution");
         job
@@ -249,8 +249,8 @@ mod tests {
         assert_eq!(
             commands,
             [
-                format!("run 'qemu' 900 {chroot} 'qemu'"),
-                format!("run 'dpdk' 900 {chroot} 'dpdk'"),
+                format!("run 'qemu' 1200 {chroot} 'qemu'"),
+                format!("run 'dpdk' 1200 {chroot} 'dpdk'"),
             ]
         );
     }
