@@ -3,7 +3,7 @@
 //! Notification of drivers of emulated devices before a mapping is removed (contract 6.15).
 //!
 //! A driver is called without the lock of the container, which it takes to unpin pages. The mutex
-//! of its [`Listener`](super::listeners::Listener) is held instead. Unregistering the device takes
+//! of its [`Listener`] is held instead. Unregistering the device takes
 //! this mutex too, so it waits for a call of the driver that is running, and for nothing else.
 //!
 //! Corresponds to `vfio_notify_dma_unmap()`, `vfio_iommu_type1_register_device()` and
