@@ -47,7 +47,8 @@ fn scatter(memory: &Memory, other: &Memory) -> anyhow::Result<()> {
     let together = frames.windows(2).filter(|pair| pair[0] + 1 == pair[1]);
     let together = together.count();
     assert!(
-        together * 4 < frames.len(),
+        // Of a few pages one may follow another by chance.
+        together * 4 < frames.len() + 4,
         "{together} of {} pages follow their neighbours",
         frames.len()
     );
