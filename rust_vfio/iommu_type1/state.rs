@@ -83,7 +83,7 @@ pub(super) struct Type1State {
     pub(super) locked: Option<Arc<Locked>>,
     /// The number of pages that drivers have pinned.
     pub(super) driver_pins: u64,
-    /// What is needed to pin and to map, once there was a mapping.
+    /// What is needed to pin and to map.
     pub(super) buffers: Buffers,
     /// The memory of a pin that a driver has given up, for the next one: many drivers pin a page
     /// for each transfer.

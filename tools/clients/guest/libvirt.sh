@@ -81,7 +81,6 @@ memlock() {
 	echo "$limit"
 	[ "$limit" != unlimited ] && [ "$limit" -gt $((128 << 20)) ]
 }
-domain_has() { virsh dumpxml nested | grep -q "$1"; }
 
 step_libvirt() {
 	local at="<address type='pci' domain='0' bus='0' slot='0x10' function='0'/>"
@@ -96,7 +95,7 @@ step_libvirt() {
 
 	check "starts a guest with edu" starts edu,plug,igb,unplug,plug,igb "$(pci_hostdev "$edu" "$at")"
 	check "vfio-pci has edu" has_driver "$edu" vfio-pci
-	check "lets QEMU lock the guest's memory, and no more than that needs" memlock
+	check "lets QEMU lock the guest's memory, but not without a limit" memlock
 	check "the guest uses edu" waits_for "slot: waits for a device"
 	pci_hostdev "$igb" >/tmp/igb.xml
 	check "attach-device gives it the network card" virsh attach-device nested /tmp/igb.xml --live
