@@ -33,8 +33,6 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        Arc,
-        ArcBorrow,
         SpinLock, //
     }, //
 };
@@ -56,6 +54,10 @@ use crate::{
         returned::Failure,
         rwsem::RwSem,
         short_vec::ShortVec,
+        slab::{
+            Counted,
+            Shared, //
+        },
         uaccess::UserAddr, //
     },
     refusal::{
@@ -87,7 +89,7 @@ pub(crate) struct Container {
     /// What translates their DMA, once user space has chosen. It changes only while `groups` is
     /// held for writing.
     #[pin]
-    backend: SpinLock<Option<Arc<Backend>>>,
+    backend: SpinLock<Option<Shared<Backend>>>,
 }
 
 /// How many containers were created. Counts their numbers.
@@ -123,8 +125,8 @@ impl Container {
 
     /// Returns the container that `file` stands for, if it is one.
     #[doc(alias = "vfio_container_from_file")]
-    pub(crate) fn from_file(file: &File) -> Option<Arc<Self>> {
-        FOPS.borrow(file).map(Arc::from)
+    pub(crate) fn from_file(file: &File) -> Option<Shared<Self>> {
+        FOPS.borrow(file).map(Shared::from)
     }
 
     /// Returns the number of the container.
@@ -214,7 +216,7 @@ impl Container {
     /// # Errors
     ///
     /// `EINVAL` if user space has not chosen one with SET_IOMMU.
-    pub(crate) fn backend(&self) -> Result<Arc<Backend>> {
+    pub(crate) fn backend(&self) -> Result<Shared<Backend>> {
         self.backend.lock().clone().ok_or(EINVAL)
     }
 
@@ -290,7 +292,7 @@ impl Container {
 
 #[vtable]
 impl FileOps for Container {
-    type Ptr = Arc<Container>;
+    type Ptr = Shared<Container>;
 
     /// Creates an empty container for the file. Takes no lock.
     ///
@@ -298,17 +300,17 @@ impl FileOps for Container {
     ///
     /// `ENOMEM`.
     #[doc(alias = "vfio_fops_open")]
-    fn open(_inode: &Inode, _file: &OpeningFile<'_>) -> Result<Arc<Container>> {
-        Arc::pin_init(Container::new(), GFP_KERNEL_ACCOUNT)
+    fn open(_inode: &Inode, _file: &OpeningFile<'_>) -> Result<Shared<Container>> {
+        Counted::new(Container::new(), GFP_KERNEL_ACCOUNT)
     }
 
     /// Drops the file's reference. Groups in the container keep theirs.
     #[doc(alias = "vfio_fops_release")]
-    fn release(this: Arc<Container>) {
+    fn release(this: Shared<Container>) {
         drop(this);
     }
 
-    fn show_fdinfo(this: ArcBorrow<'_, Container>, m: &SeqFile) {
+    fn show_fdinfo(this: &Counted<Container>, m: &SeqFile) {
         this.show(m);
     }
 
@@ -319,7 +321,7 @@ impl FileOps for Container {
     /// None for GET_API_VERSION; otherwise those of the methods that are called here.
     #[doc(alias = "vfio_fops_unl_ioctl")]
     #[inline]
-    fn ioctl(this: ArcBorrow<'_, Container>, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
+    fn ioctl(this: &Counted<Container>, cmd: u32, arg: UserAddr) -> Result<isize, Failure> {
         match cmd {
             ioctls::VFIO_GET_API_VERSION => Ok(ioctls::VFIO_API_VERSION),
             ioctls::VFIO_CHECK_EXTENSION => this.check_extension(arg),

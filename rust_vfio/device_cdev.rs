@@ -39,6 +39,7 @@ use crate::{
             Vma, //
         },
         returned::Failure,
+        slab::SlabBox,
         task,
         uaccess::UserAddr, //
     },
@@ -101,18 +102,18 @@ pub(crate) fn cdev_of(device: &Device) -> Option<(RegionHandle, &'static FopsTab
 /// # Errors
 ///
 /// The last two of opening a cdev.
-fn new_file(device: Registered, file: &OpeningFile<'_>) -> Result<Pin<KBox<CdevFile>>> {
+fn new_file(device: Registered, file: &OpeningFile<'_>) -> Result<Pin<SlabBox<CdevFile>>> {
     if group::is_noiommu(&device) && !task::capable_rawio() {
         return Err(Refusal::RawIo.report(EPERM));
     }
-    let this = KBox::pin_init(CdevFile::new(device), GFP_KERNEL_ACCOUNT)?;
+    let this = SlabBox::pin_init(CdevFile::new(device), GFP_KERNEL_ACCOUNT)?;
     file::share_mapping(file, &this.device);
     Ok(this)
 }
 
 #[vtable]
 impl FileOps for CdevFile {
-    type Ptr = Pin<KBox<CdevFile>>;
+    type Ptr = Pin<SlabBox<CdevFile>>;
 
     /// Opens the cdev, without access to the device. Takes no lock.
     ///

@@ -41,6 +41,7 @@ mod kernel {
     pub(crate) mod scatterlist;
     #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
     pub(crate) mod short_vec;
+    pub(crate) mod slab;
     #[allow(dead_code, reason = "`vfio.ko` needs the rest of it")]
     pub(crate) mod task;
     pub(crate) mod text;

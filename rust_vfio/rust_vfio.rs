@@ -125,6 +125,8 @@ mod kernel {
     #[cfg(CONFIG_VFIO_GROUP)]
     #[allow(dead_code, reason = "`vfio_iommu_type1.ko` needs the rest of it")]
     pub(crate) mod short_vec;
+    #[cfg(any(CONFIG_VFIO_CONTAINER, CONFIG_VFIO_DEVICE_CDEV))]
+    pub(crate) mod slab;
     #[cfg(any(CONFIG_KVM, CONFIG_VFIO_CONTAINER))]
     pub(crate) mod symbol;
     pub(crate) mod task;

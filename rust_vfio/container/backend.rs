@@ -13,8 +13,7 @@
 use kernel::{
     prelude::*,
     seq_file::SeqFile,
-    seq_print,
-    sync::Arc, //
+    seq_print, //
 };
 
 use crate::{
@@ -22,6 +21,10 @@ use crate::{
         iommu_group::IommuGroup,
         module::ModuleInit,
         returned::Failure,
+        slab::{
+            Counted,
+            Shared, //
+        },
         task,
         uaccess::UserAddr, //
     },
@@ -242,7 +245,7 @@ pub(crate) fn open(
     noiommu: bool,
     arg: UserAddr,
     attach: impl Fn(&Backend) -> Result<(), Failure>,
-) -> Result<Arc<Backend>, Failure> {
+) -> Result<Shared<Backend>, Failure> {
     if noiommu {
         return Ok(open_noiommu(arg)?);
     }
@@ -255,7 +258,7 @@ pub(crate) fn open(
         let attempt = || -> Result<_, Failure> {
             // Nothing may fail once groups are attached, because a backend must not be released
             // while it has groups.
-            let backend = Arc::new(Backend::Driver(pinned.open(arg)?), GFP_KERNEL)?;
+            let backend = Counted::new(Backend::Driver(pinned.open(arg)?), GFP_KERNEL)?;
             attach(&backend)?;
             Ok(backend)
         };
@@ -270,12 +273,12 @@ pub(crate) fn open(
     Err(failure)
 }
 
-fn open_noiommu(arg: UserAddr) -> Result<Arc<Backend>> {
+fn open_noiommu(arg: UserAddr) -> Result<Shared<Backend>> {
     if noiommu_extension(arg) == 0 {
         return Err(Refusal::NoBackend { kind: arg.get() }.report(ENODEV));
     }
     if !task::capable_rawio() {
         return Err(Refusal::RawIo.report(EPERM));
     }
-    Ok(Arc::new(Backend::NoIommu, GFP_KERNEL)?)
+    Counted::new(Backend::NoIommu, GFP_KERNEL)
 }

@@ -48,6 +48,7 @@ impl BindRequest {
     /// - `EFAULT` if the request cannot be read.
     /// - `EINVAL` if the file descriptor is negative or there is an unknown flag.
     /// - `EINVAL` if the address of the token does not fit into an address of this kernel.
+    #[inline]
     pub(crate) fn read(arg: UserAddr) -> Result<Self> {
         const MANDATORY: u32 = offset_of!(BindIommufd, token_uuid_ptr) as u32;
 

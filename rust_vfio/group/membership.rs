@@ -15,10 +15,7 @@
 use kernel::{
     fs::File,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::aref::ARef, //
 };
 
 use crate::{
@@ -32,7 +29,8 @@ use crate::{
             GroupKey,
             IommuGroup, //
         },
-        returned::Failure, //
+        returned::Failure,
+        slab::Shared, //
     },
     views::{
         device::Device,
@@ -43,7 +41,7 @@ use crate::{
 /// A group's place in a container, which has a reference to the IOMMU group. Dropping it detaches
 /// the group, under the group's lock; it takes the container's lock and sleeps.
 pub(super) struct Membership {
-    container: Arc<Container>,
+    container: Shared<Container>,
     group: GroupKey,
 }
 
@@ -54,7 +52,7 @@ impl Membership {
     ///
     /// Those of [`Container::attach`].
     pub(super) fn join(
-        container: Arc<Container>,
+        container: Shared<Container>,
         identity: &IommuGroup,
         kind: GroupType,
     ) -> Result<Self, Failure> {
@@ -72,7 +70,7 @@ impl Membership {
 
     /// Returns a reference to the backend, or none if user space has not chosen one with SET_IOMMU.
     /// Does not wait for another group that is being attached.
-    pub(super) fn backend(&self) -> Option<Arc<Backend>> {
+    pub(super) fn backend(&self) -> Option<Shared<Backend>> {
         self.container.backend().ok()
     }
 }
@@ -85,7 +83,7 @@ impl Drop for Membership {
 
 /// What an open device holds of a container: the backend, and the file of its group.
 pub(super) struct ContainerUse {
-    backend: Arc<Backend>,
+    backend: Shared<Backend>,
     _file: ARef<File>,
 }
 
@@ -93,7 +91,7 @@ impl ContainerUse {
     /// Tells the backend of a device that is about to be opened. The group's file stays open until
     /// the device is closed. The lock of the device's set is held. Sleeps.
     #[doc(alias = "vfio_group_use_container")]
-    pub(super) fn new(device: &Device, backend: Arc<Backend>, file: ARef<File>) -> Self {
+    pub(super) fn new(device: &Device, backend: Shared<Backend>, file: ARef<File>) -> Self {
         backend.register_device(device);
         Self {
             backend,

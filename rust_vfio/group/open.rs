@@ -14,8 +14,6 @@
 //! device's file.
 
 use kernel::prelude::*;
-#[cfg(CONFIG_VFIO_CONTAINER)]
-use kernel::sync::Arc;
 
 #[cfg(CONFIG_VFIO_CONTAINER)]
 use crate::group::{
@@ -25,6 +23,7 @@ use crate::group::{
 #[cfg(CONFIG_VFIO_CONTAINER)]
 use crate::{
     container::backend::Backend,
+    kernel::slab::Shared,
     noiommu, //
 };
 use crate::{
@@ -64,7 +63,7 @@ use crate::{
 struct Offer {
     /// The container's backend, if the group is in a container that has one.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    backend: Option<Arc<Backend>>,
+    backend: Option<Shared<Backend>>,
 }
 
 impl Offer {

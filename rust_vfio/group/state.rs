@@ -61,7 +61,10 @@ use crate::{
 #[cfg(CONFIG_VFIO_CONTAINER)]
 use crate::{
     container::backend::Backend,
-    kernel::published::Published, //
+    kernel::{
+        published::Published,
+        slab::Counted, //
+    }, //
 };
 
 /// A group: a counted device with a device node, and the data of VFIO.
@@ -90,7 +93,7 @@ pub(crate) struct GroupData {
     /// The backend, while devices are open through a container. It changes only under the lock of
     /// `state`.
     #[cfg(CONFIG_VFIO_CONTAINER)]
-    pub(super) active: Published<Backend>,
+    pub(super) active: Published<Counted<Backend>>,
 }
 
 /// The number of devices in a group, which is in the registry while it has any.
@@ -347,5 +350,5 @@ pub(crate) fn user_of(device: &Device) -> Option<TaskName> {
 /// caller has seen that it is not open through an iommufd. What is returned stays until then.
 #[cfg(CONFIG_VFIO_CONTAINER)]
 pub(crate) fn active_backend(device: &Device) -> Option<&Backend> {
-    Group::of(device)?.active.get()
+    Group::of(device)?.active.get().map(|backend| &**backend)
 }

@@ -57,13 +57,14 @@ use crate::{
             GroupHandle,
             PagingDomain, //
         },
+        slab::SlabBox,
         uaccess::UserAddr, //
     },
     uapi::ioctls,
     LocalModule, //
 };
 
-type Owned = Pin<KBox<Type1>>;
+type Owned = Pin<SlabBox<Type1>>;
 
 // The functions below are called by any thread, several at the same time.
 const _: () = {

@@ -11,15 +11,18 @@
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Mutex, //
 };
 
 use crate::{
     iommu_type1::views::unmap_listener::UnmapListener,
-    kernel::short_vec::ShortVec, //
+    kernel::{
+        short_vec::ShortVec,
+        slab::{
+            Counted,
+            Shared, //
+        }, //
+    }, //
 };
 
 /// A device that the core has registered with the container.
@@ -37,8 +40,8 @@ impl Listener {
     /// # Errors
     ///
     /// `ENOMEM` if there is no memory.
-    pub(super) fn new(device: UnmapListener) -> Result<Arc<Self>> {
-        Arc::pin_init(
+    pub(super) fn new(device: UnmapListener) -> Result<Shared<Self>> {
+        Counted::new(
             pin_init!(Self {
                 device,
                 registered <- new_mutex!(true, "vfio_type1_listener"),
@@ -51,7 +54,7 @@ impl Listener {
 /// A listener in the list, and its serial number: how many were registered before.
 struct Listed {
     serial: u64,
-    listener: Arc<Listener>,
+    listener: Shared<Listener>,
 }
 
 /// The devices of a container, in the order of their registration.
@@ -83,7 +86,7 @@ impl Listeners {
     }
 
     /// Returns the first listener with a serial number of at least `serial`, and that number.
-    pub(super) fn next_from(&self, serial: u64) -> Option<(u64, Arc<Listener>)> {
+    pub(super) fn next_from(&self, serial: u64) -> Option<(u64, Shared<Listener>)> {
         let next = self.list.first_after(|entry| entry.serial < serial)?;
         Some((next.serial, next.listener.clone()))
     }
@@ -93,7 +96,7 @@ impl Listeners {
     /// # Errors
     ///
     /// `ENOMEM` if there is no memory.
-    pub(super) fn add(&mut self, listener: Arc<Listener>) -> Result {
+    pub(super) fn add(&mut self, listener: Shared<Listener>) -> Result {
         self.list.reserve_one(GFP_KERNEL)?;
         self.list.push_within_capacity(Listed {
             serial: self.next_serial,
@@ -104,7 +107,7 @@ impl Listeners {
     }
 
     /// Removes `device` and returns its listener, or `None` if it is not in the list.
-    pub(super) fn remove(&mut self, device: UnmapListener) -> Option<Arc<Listener>> {
+    pub(super) fn remove(&mut self, device: UnmapListener) -> Option<Shared<Listener>> {
         let entry = self.list.take(|entry| entry.listener.device == device)?;
         Some(entry.listener)
     }

@@ -45,7 +45,8 @@ use crate::{
     },
     kernel::{
         iommu::GroupHandle,
-        short_vec::ShortVec, //
+        short_vec::ShortVec,
+        slab::SlabBox, //
     }, //
 };
 
@@ -98,13 +99,13 @@ impl Type1 {
     /// - `EINVAL` if `kind` is neither `VFIO_TYPE1_IOMMU` nor `VFIO_TYPE1v2_IOMMU`.
     /// - `ENOMEM` if there is no memory.
     #[doc(alias = "vfio_iommu_type1_open")]
-    pub(super) fn open(kind: usize) -> Result<Pin<KBox<Self>>> {
+    pub(super) fn open(kind: usize) -> Result<Pin<SlabBox<Self>>> {
         let version = match kind {
             uapi::extension::TYPE1 => Version::V1,
             uapi::extension::TYPE1_V2 => Version::V2,
             _ => return Err(EINVAL),
         };
-        KBox::pin_init(
+        SlabBox::pin_init(
             pin_init!(Self {
                 state <- new_mutex!(Type1State {
                     version,

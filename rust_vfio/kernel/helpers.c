@@ -30,6 +30,12 @@ void *vfio_rs_kvzalloc(size_t size)
 	return kvzalloc(size, GFP_KERNEL);
 }
 
+/* Weak: both modules have it, and both may be built into the kernel. */
+void *__weak vfio_rs_kmalloc(size_t size, gfp_t flags)
+{
+	return kmalloc(size, flags);
+}
+
 void vfio_rs_ida_init(struct ida *ida)
 {
 	ida_init(ida);

@@ -22,6 +22,7 @@ void vfio_rs_list_add(struct list_head *entry, struct list_head *head);
 void vfio_rs_list_add_tail(struct list_head *entry, struct list_head *head);
 void vfio_rs_list_del(struct list_head *entry);
 
+void *vfio_rs_kmalloc(size_t size, gfp_t flags);
 void *vfio_rs_kvzalloc(size_t size);
 void vfio_rs_ida_init(struct ida *ida);
 void vfio_rs_assert_mutex_held(struct mutex *lock);

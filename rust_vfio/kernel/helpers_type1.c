@@ -7,9 +7,16 @@
 #include <linux/ratelimit.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "helpers_type1.h"
+
+/* Weak: both modules have it, and both may be built into the kernel. */
+void *__weak vfio_rs_kmalloc(size_t size, gfp_t flags)
+{
+	return kmalloc(size, flags);
+}
 
 void vfio_rs_cond_resched(void)
 {

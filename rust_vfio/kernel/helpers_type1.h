@@ -13,6 +13,8 @@
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 
+void *vfio_rs_kmalloc(size_t size, gfp_t flags);
+
 /* Scheduling, signals and limits of tasks. */
 void vfio_rs_cond_resched(void);
 bool vfio_rs_fatal_signal_pending(struct task_struct *task);

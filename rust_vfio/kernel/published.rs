@@ -10,28 +10,34 @@
 //! `kernel::revocable` waits for all callers in a grace period of RCU, during which they must not
 //! sleep. Neither would replace this type.
 
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 
 use kernel::sync::{
+    aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
     atomic::{
         Acquire,
         Atomic,
         Full, //
-    },
-    Arc, //
+    }, //
 };
 
 /// The place of an object that is shown or is not.
 ///
 /// # Invariants
 ///
-/// `object` is null, or came from [`Arc::into_raw`] and owns that reference.
-pub(crate) struct Published<T> {
+/// `object` is null, or came from [`ARef::into_raw`] and owns that reference.
+pub(crate) struct Published<T: AlwaysRefCounted> {
     object: Atomic<*mut T>,
-    _owns: PhantomData<Arc<T>>,
+    _owns: PhantomData<ARef<T>>,
 }
 
-impl<T> Published<T> {
+impl<T: AlwaysRefCounted> Published<T> {
     /// Creates a place where nothing is shown.
     pub(crate) const fn new() -> Self {
         // INVARIANT: The pointer is null.
@@ -43,16 +49,16 @@ impl<T> Published<T> {
 
     /// Shows `object`, unless one is shown already; then `object` is dropped. Does not sleep,
     /// except for what dropping may do.
-    pub(crate) fn publish(&self, object: Arc<T>) {
-        let raw = Arc::into_raw(object).cast_mut();
+    pub(crate) fn publish(&self, object: ARef<T>) {
+        let raw = ARef::into_raw(object);
         // INVARIANT: If the exchange succeeds, the place owns the reference of `object`.
         if self
             .object
-            .cmpxchg(core::ptr::null_mut(), raw, Full)
+            .cmpxchg(core::ptr::null_mut(), raw.as_ptr(), Full)
             .is_err()
         {
             // SAFETY: The pointer came from `into_raw` above, and was not stored.
-            drop(unsafe { Arc::from_raw(raw.cast_const()) });
+            drop(unsafe { ARef::from_raw(raw) });
         }
     }
 
@@ -68,19 +74,16 @@ impl<T> Published<T> {
     /// # Safety
     ///
     /// No result of [`Published::get`] may be used any more.
-    pub(crate) unsafe fn withdraw(&self) -> Option<Arc<T>> {
+    pub(crate) unsafe fn withdraw(&self) -> Option<ARef<T>> {
         // INVARIANT: The pointer becomes null.
-        let raw = self.object.xchg(core::ptr::null_mut(), Full);
-        if raw.is_null() {
-            return None;
-        }
+        let raw = NonNull::new(self.object.xchg(core::ptr::null_mut(), Full))?;
         // SAFETY: By the type invariants the pointer came from `into_raw` and the place owned the
         // reference, which it has no more.
-        Some(unsafe { Arc::from_raw(raw.cast_const()) })
+        Some(unsafe { ARef::from_raw(raw) })
     }
 }
 
-impl<T> Drop for Published<T> {
+impl<T: AlwaysRefCounted> Drop for Published<T> {
     fn drop(&mut self) {
         // SAFETY: Nobody else has a reference to `self`, so no result of `get` is left.
         drop(unsafe { self.withdraw() });

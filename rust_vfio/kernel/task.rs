@@ -41,15 +41,17 @@ impl Comm {
     /// Returns the name of `task`. If it is changed meanwhile, the result can have parts of both
     /// names.
     pub(crate) fn of(task: &Task) -> Self {
-        let mut comm = [0; Self::LEN];
+        /// All bytes of a name, at any address. Reading a number takes fewer steps than reading as
+        /// many bytes, which is measurable where a file is opened.
+        #[repr(C, packed)]
+        struct Whole(u128);
+
         // SAFETY: `task` is valid by the type invariants of `Task`.
-        let from = unsafe { &raw const (*task.as_ptr()).comm }.cast::<u8>();
-        for (index, byte) in comm.iter_mut().enumerate() {
-            // SAFETY: The array has `TASK_COMM_LEN` bytes, as `comm` has. Others can write to it at
-            // the same time, so it is read like a word of memory that is shared.
-            *byte = unsafe { from.wrapping_add(index).read_volatile() };
-        }
-        Self(comm)
+        let comm = unsafe { &raw const (*task.as_ptr()).comm }.cast::<Whole>();
+        // SAFETY: The array has `TASK_COMM_LEN` bytes, as `Whole` has, which needs no alignment.
+        // Others can write to it at the same time, so it is read like memory that is shared.
+        let Whole(comm) = unsafe { comm.read_volatile() };
+        Self(comm.to_ne_bytes())
     }
 }
 
