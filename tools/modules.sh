@@ -61,6 +61,8 @@ if [ "$(value CC_IS_CLANG)" = y ]; then
 	tools+=("LLVM=-$major")
 fi
 
+# The result does not say where it was built.
+export KCFLAGS="${KCFLAGS:-} -ffile-prefix-map=$dir/=" KRUSTFLAGS="${KRUSTFLAGS:-} --remap-path-prefix=$dir/="
 # Two builds in one directory would write the same files.
 mkdir -p "$out"
 exec 9>"$out/.lock"

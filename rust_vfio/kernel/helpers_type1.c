@@ -51,7 +51,8 @@ bool vfio_rs_type1_may_report(unsigned int kind)
 							RATELIMIT_MSG_ON_RELEASE),
 	};
 
-	return kind < ARRAY_SIZE(states) && __ratelimit(&states[kind]);
+	/* Not indexed: of that UBSAN notes the full path of this file. */
+	return kind < ARRAY_SIZE(states) && __ratelimit(states + kind);
 }
 
 int vfio_rs_mmap_write_lock_killable(struct mm_struct *mm)

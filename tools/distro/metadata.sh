@@ -116,8 +116,10 @@ target() {
 # The crates. The kernel's makefiles have no goal for them alone that does not
 # prepare much else, which the headers cannot.
 compile() {
-	local bin log=$tree/build.log
+	local bin remap log=$tree/build.log
 	bin=$(dirname "$rustc")
+	# Names of source files do not say where this directory and the compiler's are.
+	remap="--remap-path-prefix=$src/= --remap-path-prefix=$("$rustc" --print sysroot)/lib/rustlib/src/="
 	cat >"$tree/crates.mk" <<-'END'
 		include $(overlay)/Makefile
 		rust-crates: ; $(Q)$(MAKE) $(build)=rust rust/kernel.o
@@ -127,7 +129,7 @@ compile() {
 	progress() { printf '    %s\n' "$(grep -E '^ +(RUSTC|BINDGEN|CC) ' "$log" | tail -n 1 | xargs)"; }
 	heartbeat progress
 	make --no-print-directory -j"$(nproc)" -C "$build" -f "$tree/crates.mk" "overlay=$src" "RUSTC=$rustc" \
-		"HOSTRUSTC=$rustc" "RUSTDOC=$bin/rustdoc" "BINDGEN=$bindgen" rust-crates >"$log" 2>&1 ||
+		"HOSTRUSTC=$rustc" "RUSTDOC=$bin/rustdoc" "BINDGEN=$bindgen" "KRUSTFLAGS=$remap" rust-crates >"$log" 2>&1 ||
 		{ tail -n 30 "$log" >&2; die "the crates do not build: $log"; }
 }
 
