@@ -93,3 +93,73 @@ impl<T> ShortVec<T> {
         }
     }
 }
+
+#[cfg(CONFIG_VFIO_RUST_KUNIT_TEST)]
+#[kernel::macros::kunit_tests(vfio_short_vec)]
+mod tests {
+    use super::*;
+
+    fn list(elements: &[u32]) -> Result<ShortVec<u32>> {
+        let mut list = ShortVec::new();
+        for element in elements {
+            list.reserve_one(GFP_KERNEL)?;
+            list.push_within_capacity(*element)?;
+        }
+        Ok(list)
+    }
+
+    fn has(list: &ShortVec<u32>, elements: &[u32]) -> bool {
+        list.iter().eq(elements)
+            && list.iter().rev().eq(elements.iter().rev())
+            && list.is_empty() == elements.is_empty()
+    }
+
+    #[test]
+    fn elements_keep_their_order() -> Result {
+        for elements in [&[][..], &[7], &[7, 8], &[7, 8, 9]] {
+            assert!(has(&list(elements)?, elements));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_first_needs_no_room() {
+        let mut list = ShortVec::new();
+        assert!(list.push_within_capacity(7).is_ok());
+        assert!(list.push_within_capacity(8).is_err());
+        assert!(has(&list, &[7]));
+    }
+
+    #[test]
+    fn what_is_taken_is_gone() -> Result {
+        for (taken, rest) in [(7, &[8, 9, 8][..]), (8, &[7, 9, 8]), (9, &[7, 8, 8])] {
+            let mut list = list(&[7, 8, 9, 8])?;
+            assert_eq!(list.take(|element| *element == taken), Some(taken));
+            assert!(has(&list, rest));
+            assert_eq!(list.take(|_| false), None);
+            assert!(has(&list, rest));
+        }
+        let mut list = list(&[7])?;
+        assert_eq!(list.take(|_| true), Some(7));
+        assert!(list.is_empty());
+        assert_eq!(list.take(|_| true), None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_after_is_found() -> Result {
+        for (elements, limit, found) in [
+            (&[][..], 0, None),
+            (&[7], 7, Some(7)),
+            (&[7], 8, None),
+            (&[7, 9, 11], 7, Some(7)),
+            (&[7, 9, 11], 8, Some(9)),
+            (&[7, 9, 11], 11, Some(11)),
+            (&[7, 9, 11], 12, None),
+        ] {
+            let list = list(elements)?;
+            assert_eq!(list.first_after(|element| *element < limit), found.as_ref());
+        }
+        Ok(())
+    }
+}
