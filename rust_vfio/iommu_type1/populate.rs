@@ -51,6 +51,7 @@ use crate::{
         }, //
     },
     kernel::{
+        gup::Known,
         mm::{
             self,
             cond_resched, //
@@ -185,7 +186,7 @@ struct Area {
     /// All is hugetlbfs, and may be accessed.
     huge: usize,
     /// What [`PinnedBatch::pin`] knows.
-    suitable: usize,
+    known: Known,
 }
 
 /// The user memory from which frames are taken.
@@ -226,7 +227,7 @@ impl Source<'_> {
             vaddr,
             count,
             write,
-            &mut self.area.suitable,
+            &mut self.area.known,
             self.buffer,
             &mut small,
         );
@@ -264,7 +265,7 @@ impl Source<'_> {
             hugetlb::Found::Otherwise { until, suitable } => {
                 self.area.ordinary = until;
                 if suitable {
-                    self.area.suitable = until;
+                    self.area.known.set_suitable(until);
                 }
                 Ok(None)
             }

@@ -224,19 +224,20 @@ impl<'a> Writer<'a> {
     /// # Errors
     ///
     /// Those of [`Writer::finish`].
+    #[inline]
     pub(super) fn add(&mut self, mut pinned: PinnedRun, mapping: &mut Mapping) -> Result<Filled> {
         let filled = pinned.run().map_or(Filled::NOTHING, Filled::of);
-        if let Some(mut pending) = self.pending.take() {
-            match pending.join(pinned, self.room_from(self.next)) {
-                Ok(()) => {
-                    self.pending = Some(pending);
-                    return Ok(filled);
-                }
+        let longest = self.room_from(self.next);
+        if let Some(pending) = &mut self.pending {
+            match pending.join(pinned, longest) {
+                Ok(()) => return Ok(filled),
                 Err(apart) => pinned = apart,
             }
-            self.complete(pending, mapping)?;
         }
-        self.pending = Some(pinned);
+        match self.pending.replace(pinned) {
+            Some(complete) => self.complete(complete, mapping)?,
+            None => {}
+        }
         Ok(filled)
     }
 

@@ -33,6 +33,35 @@ const FEW: usize = 16;
 /// processor then waits for them.
 const WITHOUT_INTERRUPTS: usize = 256;
 
+/// The number of pages of a huge page. They are pinned in one step, which takes a twentieth of what
+/// as many small pages take.
+const HUGE: usize = mm::PAGE_SIZE / size_of::<u64>();
+
+/// What is known of user memory from the calls before, for addresses that rise from call to call.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// The end (exclusive) of the area that was found suitable by the call before, or 0.
+    suitable: usize,
+    /// Whether the page before is a part of a huge one, as the next one then probably is.
+    huge: bool,
+}
+
+impl Known {
+    /// Notes that the area that ends at `end` (exclusive) was found suitable: see [`is_suitable`].
+    pub(crate) fn set_suitable(&mut self, end: usize) {
+        self.suitable = end;
+    }
+
+    /// Returns the largest number of pages to pin from `vaddr` on while interrupts are off. Huge
+    /// pages are not cut.
+    fn most(&self, vaddr: usize) -> usize {
+        match self.huge {
+            true => HUGE - (vaddr >> mm::SHIFT) % HUGE,
+            false => WITHOUT_INTERRUPTS,
+        }
+    }
+}
+
 /// Returns the flags for long-term pins, with write access if `write`.
 pub(super) fn gup_flags(write: bool) -> u32 {
     match write {
@@ -42,15 +71,13 @@ pub(super) fn gup_flags(write: bool) -> u32 {
 }
 
 /// Pins those of the first `count` pages of `mm`, the address space of the calling task, that are
-/// present, but at most [`WITHOUT_INTERRUPTS`]. Returns their number, which is 0 if the first page
-/// is not present, or if this way does not suit the area.
+/// present, but at most [`WITHOUT_INTERRUPTS`] or a huge page. Returns their number, which is 0 if
+/// the first page is not present, or if this way does not suit the area.
 ///
 /// `pin_user_pages_fast()` is several times as fast as [`pin_remote`], but its answers are others:
 ///
 /// - It does not look at the area, so it pins pages that may not be read, and those of a device
 ///   (`VM_IO`) that have page structures. So the area is looked at before, or the pages after.
-///   `suitable` is the end (exclusive) of the area that was found suitable by the call before, for
-///   addresses that rise from call to call, or 0.
 /// - It waits for memory that another task provides (userfaultfd), because it can drop the
 ///   `mmap_lock`. With `FOLL_NOFAULT` it causes no page fault.
 /// - It obeys the protection keys of the caller, which are for accesses of the CPU. Pages that are
@@ -66,23 +93,23 @@ pub(super) unsafe fn pin_present(
     count: usize,
     flags: u32,
     pages: *mut *mut bindings::page,
-    suitable: &mut usize,
+    known: &mut Known,
 ) -> usize {
     let write = flags & bindings::FOLL_WRITE != 0;
-    let count = count.min(WITHOUT_INTERRUPTS);
+    let count = count.min(known.most(vaddr));
     // It costs more to look at the area than to pin a few pages.
     let look_at_pages = write && count <= FEW;
     let count = if look_at_pages {
         count
     } else {
-        if vaddr >= *suitable {
+        if vaddr >= known.suitable {
             // There is no guard for an address with a tag, nor while the area is changed.
-            *suitable = match mm.lock_vma_under_rcu(vaddr) {
+            known.suitable = match mm.lock_vma_under_rcu(vaddr) {
                 Some(vma) if is_suitable(&vma, write) => vma.end(),
                 _ => 0,
             };
         }
-        count.min(suitable.saturating_sub(vaddr) >> mm::SHIFT)
+        count.min(known.suitable.saturating_sub(vaddr) >> mm::SHIFT)
     };
     let Ok(count @ 1..) = i32::try_from(count) else {
         return 0;
@@ -94,9 +121,9 @@ pub(super) unsafe fn pin_present(
     };
     // Whatever failed is tried again by the caller, who reports the error.
     let pinned = usize::try_from(ret).unwrap_or(0);
+    // SAFETY: The function has stored `pinned` pointers.
+    let found = unsafe { core::slice::from_raw_parts(pages, pinned) };
     if look_at_pages {
-        // SAFETY: The function has stored `pinned` pointers.
-        let found = unsafe { core::slice::from_raw_parts(pages, pinned) };
         // A page that can be written to is in an area that can be, and a page of a driver is
         // neither anonymous memory nor that of a file.
         // SAFETY: Each of the pages is pinned.
@@ -107,6 +134,12 @@ pub(super) unsafe fn pin_present(
             unsafe { bindings::unpin_user_pages(pages, pinned) };
             return 0;
         }
+    } else {
+        // SAFETY: The page is pinned, so its folio is neither freed nor split.
+        let in_folio = |page: &*mut bindings::page| unsafe {
+            bindings::vfio_rs_folio_nr_pages(bindings::vfio_rs_page_folio(*page))
+        };
+        known.huge = found.last().is_some_and(|page| in_folio(page) >= HUGE);
     }
     pinned
 }

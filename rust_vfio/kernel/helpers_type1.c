@@ -101,11 +101,6 @@ struct folio *vfio_rs_page_folio(struct page *page)
 	return page_folio(page);
 }
 
-unsigned long vfio_rs_folio_pfn(const struct folio *folio)
-{
-	return folio_pfn(folio);
-}
-
 unsigned long vfio_rs_folio_nr_pages(const struct folio *folio)
 {
 	return folio_nr_pages(folio);

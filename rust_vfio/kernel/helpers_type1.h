@@ -36,7 +36,6 @@ unsigned long vfio_rs_page_to_pfn(const struct page *page);
 bool vfio_rs_pfn_valid(unsigned long pfn);
 struct page *vfio_rs_pfn_to_page(unsigned long pfn);
 struct folio *vfio_rs_page_folio(struct page *page);
-unsigned long vfio_rs_folio_pfn(const struct folio *folio);
 unsigned long vfio_rs_folio_nr_pages(const struct folio *folio);
 bool vfio_rs_folio_test_hugetlb(const struct folio *folio);
 bool vfio_rs_pfn_reserved(unsigned long pfn);

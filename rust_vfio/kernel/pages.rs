@@ -35,7 +35,8 @@ use crate::{
         gup_flags,
         pin_error,
         pin_present,
-        pin_remote, //
+        pin_remote,
+        Known, //
     }, //
 };
 
@@ -113,7 +114,7 @@ impl<'a> PinnedBatch<'a> {
     /// `FOLL_LONGTERM`, and for writing if `write`. Returns at least one page.
     ///
     /// `vaddr` is a multiple of the page size. A caller that pins a range by several calls passes
-    /// the same `suitable` to all of them, which is 0 at first: it keeps what is known of the area.
+    /// the same `known` to all of them.
     /// Takes `mmap_lock` for reading, and may sleep.
     ///
     /// # Errors
@@ -130,7 +131,7 @@ impl<'a> PinnedBatch<'a> {
         vaddr: usize,
         count: usize,
         write: bool,
-        suitable: &mut usize,
+        known: &mut Known,
         large: &'a mut PageBuffer,
         small: &'a mut SmallPageBuffer,
     ) -> Result<Self> {
@@ -145,7 +146,7 @@ impl<'a> PinnedBatch<'a> {
                 let mm = current.mm().ok_or(ENODEV)?;
                 // SAFETY: `count` was limited to the length of `room`, so `pages` has room for
                 // `count` pointers.
-                match unsafe { pin_present(mm, vaddr, count, flags, pages, suitable) } {
+                match unsafe { pin_present(mm, vaddr, count, flags, pages, known) } {
                     // SAFETY: As above.
                     0 => unsafe {
                         pin_remote(mm, &mm.mmap_read_lock(), vaddr, count, flags, pages)
@@ -378,10 +379,11 @@ impl PinnedFrames {
         })
     }
 
-    /// Pins the base page at the user address `vaddr` of the calling task, if it is present.
-    /// Returns `None` if it is not, or cannot be pinned. Need not look at the area. May sleep.
+    /// Pins the huge page of hugetlbfs from the user address `vaddr` of the calling task on, at most
+    /// `limit` base pages, if it is present. Returns `None` if it is not, cannot be pinned, or is
+    /// something else. Need not look at the area. May sleep.
     #[doc(alias = "pin_user_pages_fast")]
-    pub(crate) fn pin_present(vaddr: usize, write: bool) -> Option<Self> {
+    pub(crate) fn pin_present_huge(vaddr: usize, limit: usize, write: bool) -> Option<Self> {
         // A task without user memory has no user addresses.
         kernel::current!().mm()?;
         let mut page: *mut bindings::page = ptr::null_mut();
@@ -390,21 +392,23 @@ impl PinnedFrames {
         if unsafe { bindings::pin_user_pages_fast(vaddr, 1, flags, &mut page) } != 1 {
             return None;
         }
-        Some(Self {
+        let mut frames = Self {
             // SAFETY: The function pinned one page, so it stored a pointer to its page structure.
             pfn: unsafe { bindings::vfio_rs_page_to_pfn(page) },
             // INVARIANT: The page was pinned above, and nobody else knows of the pin.
             count: 1,
-        })
-    }
-
-    /// Returns whether the first page is part of a page of hugetlbfs.
-    #[doc(alias = "folio_test_hugetlb")]
-    pub(crate) fn is_hugetlb(&self) -> bool {
-        let page = self.first();
-        // SAFETY: By the type invariants the page is pinned, so its folio is neither freed nor
-        // split.
-        unsafe { bindings::vfio_rs_folio_test_hugetlb(bindings::vfio_rs_page_folio(page)) }
+        };
+        // SAFETY: The page is pinned, so its folio is neither freed nor split.
+        let (folio, is_hugetlb) = unsafe {
+            let folio = bindings::vfio_rs_page_folio(page);
+            (folio, bindings::vfio_rs_folio_test_hugetlb(folio))
+        };
+        if !is_hugetlb {
+            return None;
+        }
+        // SAFETY: This is the folio of the page.
+        unsafe { frames.extend_in(folio, limit) };
+        Some(frames)
     }
 
     /// Returns the number of the first frame.
@@ -435,17 +439,25 @@ impl PinnedFrames {
 
     /// Pins the frames behind these as well, up to `limit` frames in total, as far as the folio of
     /// the first one goes. If that fails nothing has changed.
-    #[doc(alias = "folio_add_pins")]
     pub(crate) fn extend_in_folio(&mut self, limit: usize) {
         // SAFETY: By the type invariants the page is pinned, so its folio is neither freed nor
         // split.
-        let (folio, end) = unsafe {
-            let folio = bindings::vfio_rs_page_folio(self.first());
-            let end = bindings::vfio_rs_folio_pfn(folio)
-                .saturating_add(bindings::vfio_rs_folio_nr_pages(folio));
-            (folio, end)
-        };
-        let count = end.saturating_sub(self.pfn).min(limit);
+        unsafe { self.extend_in(bindings::vfio_rs_page_folio(self.first()), limit) };
+    }
+
+    /// Does what [`PinnedFrames::extend_in_folio`] does.
+    ///
+    /// # Safety
+    ///
+    /// `folio` must be the folio of the first frame.
+    #[doc(alias = "folio_add_pins")]
+    #[inline]
+    unsafe fn extend_in(&mut self, folio: *mut bindings::folio, limit: usize) {
+        // SAFETY: By the safety requirements of this function the folio is one that is pinned.
+        let pages = unsafe { bindings::vfio_rs_folio_nr_pages(folio) };
+        // The number is a power of two, and the first frame of a folio a multiple of it.
+        let before = self.pfn & pages.saturating_sub(1);
+        let count = pages.saturating_sub(before).min(limit);
         let Some(Ok(more)) = count.checked_sub(self.count).map(u32::try_from) else {
             return;
         };

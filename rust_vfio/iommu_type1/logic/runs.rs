@@ -102,10 +102,16 @@ impl Run {
     /// Returns this run with `next` appended, or `None` if the frames are not consecutive, not of
     /// one kind, or more than [`Run::MAX_PAGES`] together.
     pub fn joined(self, next: Self) -> Option<Self> {
-        if !self.is_before(next) || self.kind() != next.kind() {
+        let is_one_kind = self.0.get() >> KIND_SHIFT == next.0.get() >> KIND_SHIFT;
+        if !self.is_before(next) || !is_one_kind {
             return None;
         }
-        Self::new(self.first(), self.pages().plus(next.pages()), self.kind())
+        let more = next.pages().get();
+        if self.pages().get() + more > Self::MAX_PAGES {
+            return None;
+        }
+        // INVARIANT: The sum of the pages was checked not to reach into the bits of the kind.
+        self.0.checked_add(more << COUNT_SHIFT).map(Self)
     }
 }
 

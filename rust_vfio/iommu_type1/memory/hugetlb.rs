@@ -128,11 +128,7 @@ pub(crate) fn pin_present(
     let UserMm::Current = memory else {
         return None;
     };
-    let mut frames = PinnedFrames::pin_present(vaddr, write)?;
-    if !frames.is_hugetlb() {
-        return None;
-    }
     let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
-    frames.extend_in_folio(limit);
+    let frames = PinnedFrames::pin_present_huge(vaddr, limit, write)?;
     PinnedRun::new(frames, FrameKind::Pinned).ok()
 }

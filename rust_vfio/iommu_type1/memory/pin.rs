@@ -28,14 +28,17 @@ use crate::{
             DeviceRun, //
         }, //
     },
-    kernel::pages::{
-        page_of,
-        PageBuffer,
-        PageRef,
-        PinnedBatch,
-        PinnedFrames,
-        SmallPageBuffer,
-        UserMm, //
+    kernel::{
+        gup::Known,
+        pages::{
+            page_of,
+            PageBuffer,
+            PageRef,
+            PinnedBatch,
+            PinnedFrames,
+            SmallPageBuffer,
+            UserMm, //
+        }, //
     }, //
 };
 
@@ -52,7 +55,8 @@ use crate::{
 /// [`PinnedBatch::pin`].
 pub(crate) fn pin_page(memory: UserMm<'_>, vaddr: usize, write: bool) -> Result<PinnedRun> {
     let (mut large, mut small) = (PageBuffer::new(), SmallPageBuffer::new());
-    let pinned = PinnedBatch::pin(memory, vaddr, 1, write, &mut 0, &mut large, &mut small);
+    let known = &mut Known::default();
+    let pinned = PinnedBatch::pin(memory, vaddr, 1, write, known, &mut large, &mut small);
     let error = match pinned {
         Ok(mut batch) => return PinnedRun::of_pages(batch.take_frames(1).ok_or(EFAULT)?),
         Err(error) => error,
