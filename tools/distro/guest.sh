@@ -200,6 +200,7 @@ upgrade() {
 	local next
 	next=$(cat repository/release)
 	check "the packages are installed" install_packages
+	check "a user opens /dev/vfio/vfio" open_as_nobody
 	check "Rust is loaded" loaded rust
 	check "apt knows another build of this kernel" apt_knows same
 	check "an upgrade" apt-get -qq upgrade -y
