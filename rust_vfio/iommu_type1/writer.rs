@@ -234,9 +234,8 @@ impl<'a> Writer<'a> {
                 Err(apart) => pinned = apart,
             }
         }
-        match self.pending.replace(pinned) {
-            Some(complete) => self.complete(complete, mapping)?,
-            None => {}
+        if let Some(complete) = self.pending.replace(pinned) {
+            self.complete(complete, mapping)?;
         }
         Ok(filled)
     }

@@ -379,9 +379,9 @@ impl PinnedFrames {
         })
     }
 
-    /// Pins the huge page of hugetlbfs from the user address `vaddr` of the calling task on, at most
-    /// `limit` base pages, if it is present. Returns `None` if it is not, cannot be pinned, or is
-    /// something else. Need not look at the area. May sleep.
+    /// Pins the huge page of hugetlbfs from the user address `vaddr` of the calling task on, but at
+    /// most `limit` base pages, if it is present. Returns `None` if it is not, cannot be pinned, or
+    /// is something else. Need not look at the area. May sleep.
     #[doc(alias = "pin_user_pages_fast")]
     pub(crate) fn pin_present_huge(vaddr: usize, limit: usize, write: bool) -> Option<Self> {
         // A task without user memory has no user addresses.
