@@ -16,10 +16,7 @@ use rustix::{
 };
 use vfio_uapi::{self as uapi, GroupStatus};
 
-use crate::{
-    device::Device,
-    request::{self, Arg},
-};
+use crate::{device::Device, request};
 
 /// An open group file.
 #[derive(Debug)]
@@ -81,8 +78,7 @@ impl Group {
     /// Opens a device of the group.
     pub fn device(&self, name: &str) -> Result<Device> {
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;
-        let fd =
-            Arg::from_bytes(name.as_bytes_with_nul()).send(&self.fd, uapi::GROUP_GET_DEVICE_FD)?;
+        let fd = request::with_string(&self.fd, uapi::GROUP_GET_DEVICE_FD, &name)?;
         let fd = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
         // SAFETY: The request made this descriptor, and only we know of it.
         Ok(Device::from(unsafe { OwnedFd::from_raw_fd(fd) }))

@@ -7,6 +7,7 @@
 //! that can come of it is `EFAULT`.
 
 use std::{
+    ffi::CStr,
     mem,
     os::fd::{AsFd, AsRawFd},
 };
@@ -148,6 +149,12 @@ pub fn with_number(fd: impl AsFd, request: u32, number: u32) -> Result<u32> {
 pub fn with_bad_address(fd: impl AsFd, request: u32) -> Result<u32> {
     // SAFETY: The address faults.
     unsafe { ioctl(fd, request, BAD_ADDRESS) }
+}
+
+/// A request whose argument is a string, which the kernel reads up to its NUL.
+pub(crate) fn with_string(fd: impl AsFd, request: u32, string: &CStr) -> Result<u32> {
+    // SAFETY: The callers in this crate make requests that read a string.
+    unsafe { ioctl(fd, request, string.as_ptr() as usize) }
 }
 
 /// A request whose argument is this structure, all of it and nothing more:
