@@ -99,14 +99,10 @@ impl Type1 {
         if room < needed {
             info.argsz = u32::try_from(needed)?;
         } else {
-            let mut to = arg.offset(core::mem::size_of::<uapi::Info>());
+            let to = arg.offset(core::mem::size_of::<uapi::Info>());
             info.cap_offset = u32::try_from(core::mem::size_of::<uapi::Info>())?;
             to.write_prefix(&capabilities, fixed)?;
-            to = to.offset(fixed);
-            for range in &ranges {
-                to.write(range)?;
-                to = to.offset(core::mem::size_of::<uapi::AddressRange>());
-            }
+            to.offset(fixed).write_all(&ranges)?;
         }
         arg.write_prefix(&info, room)?;
         Ok(0)

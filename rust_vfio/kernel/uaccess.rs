@@ -150,6 +150,19 @@ impl UserAddr {
         self.write_prefix(value, size_of::<T>())
     }
 
+    /// Writes all `values`, one behind the other. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if any byte cannot be written.
+    #[allow(dead_code, reason = "only `vfio_iommu_type1.ko` needs it")]
+    pub(crate) fn write_all<T: UapiStruct>(self, values: &[T]) -> Result {
+        let (first, len) = (values.as_ptr().cast::<u8>(), size_of_val(values));
+        // SAFETY: The values are `len` bytes, all of them initialised, since a `UapiStruct` has no
+        // padding.
+        self.write_bytes(unsafe { slice::from_raw_parts(first, len) })
+    }
+
     /// Writes the first `len` bytes of `value`, or all of it if `len` is larger. May sleep.
     ///
     /// # Errors
