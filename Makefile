@@ -155,7 +155,7 @@ test: vm-ready ## Test on the host and in the VM (IMPL=, DEBUG=1, CFI=1, KERNEL=
 	$(call vm,--programs "$$(tools/vm/upstream.sh)" test $(if $(LONG),--long) $(if $(SCOPE),--scope $(SCOPE)) $(if $(PART),--part $(PART)) \
 		$(if $(TESTS),--pattern '$(TESTS)') $(if $(host_log),--host $(host_log)))
 
-distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and with DKMS (TESTS=step)
+distro-test: programs ## Test the packages on a whole Debian 13 in a VM, and building there, by DKMS and from here (TESTS=step)
 	@$(MAKE) --no-print-directory deb
 	@$(MAKE) --no-print-directory KERNEL=debian vm-modules
 	@tools/distro/test.sh "$(build)/deb" "$(programs)" "$(build)/vm-debian/modules" \
