@@ -106,12 +106,13 @@ endif
 	@for dir in out fixture floor $(samples); do $(copy) -t "$(vm_out)/modules" "$(vm_out)/$$dir"/*.ko; done
 
 programs:
-	@tools/setup.sh
+	@tools/setup.sh $(flavour)
 	@echo "==> building the programs for the VM" >&2
 	@$(static) --profile guest -p vfio-selftests -p vfio-demo -p vfio-migrate -p vfioctl
 	@$(cargo) build -p vm
 	@mkdir -p $(programs)
-	@$(copy) -t $(programs) target/static/$(target)/guest/{vfio-{selftests,demo,migrate},vfioctl}
+	@$(copy) -t $(programs) target/static/$(target)/guest/{vfio-{selftests,demo,migrate},vfioctl} \
+		"$$(tools/vm/busybox.sh)"
 
 vfioctl: ## Build vfioctl with its man pages and completions, in build/vfioctl
 	@$(cargo) build --release -p vfioctl

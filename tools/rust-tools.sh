@@ -40,7 +40,7 @@ fetch_rustc() {
 			--no-breaks --no-replaces --no-enhances "rustc=$version" |
 			sed -nE 's/^(libstd-rust[-.a-z0-9]*|libllvm[0-9]+|libz3-[0-9]+)(:.*)?$/\1/p' |
 			sort -u | sed "s/^libstd-rust.*/&=$version/" |
-			xargs apt-get -qq download "rustc=$version" "rust-src=$version"
+			xargs apt-get -qq -o APT::Sandbox::User=root download "rustc=$version" "rust-src=$version"
 		for package in *.deb; do
 			dpkg-deb --extract "$package" "$dir"
 		done

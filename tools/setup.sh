@@ -19,14 +19,14 @@ packages=(
 	rustc-web rust-web-src rust-web-clippy rustfmt-web
 	"clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev"
 	gcc libc6-dev make flex bison bc libelf-dev libssl-dev uuid-dev cpio kmod rsync
-	xz-utils busybox-static ca-certificates perl python3-venv shellcheck
+	xz-utils ca-certificates perl python3-venv shellcheck
 )
 source_package=linux-source-$series
 qemu="qemu-system-x86"
 wanted=("$source_package" "$qemu" cargo)
 case ${1:-} in
 debian)
-	packages=(gcc libc6-dev make kmod xz-utils busybox-static mmdebstrap)
+	packages=(gcc libc6-dev make kmod xz-utils mmdebstrap)
 	wanted=("$qemu" cargo)
 	;;
 packages)
@@ -46,10 +46,10 @@ trixie) suites=(trixie-backports) qemu_suite= ;;
 *) suites=() qemu_suite= ;;
 esac
 
-# cargo may come from rustup; Debian's is as good. Where nothing else is built, the
-# one that fits the rustc of Debian 13 will do.
+# cargo may come from rustup; Debian's is as good, in the version of the compiler that
+# is there. (The plain packages of Debian 12 are too old.)
 if wants cargo && ! command -v cargo >/dev/null; then
-	if [ -n "${1:-}" ] && [ "${VERSION_CODENAME:-}" = trixie ]; then
+	if [ "${VERSION_CODENAME:-}" = trixie ] && installed rustc; then
 		packages+=(cargo)
 	else
 		packages+=(cargo-web)
@@ -75,6 +75,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" != 0 ]; then
 		command -v sudo >/dev/null || die "not root, and no sudo, to install: ${missing[*]}"
 		as_root=(sudo)
+	fi
+	if [[ " ${missing[*]} " == *" rustc-web "* ]] && installed rustc; then
+		die "the VM's kernel is built with rustc-web, which cannot be installed beside rustc;" \
+			"if you do not need that one: sudo apt install rustc-web cargo-web"
 	fi
 	say "installing ${missing[*]}"
 

@@ -14,7 +14,7 @@ kernel=${1:?$usage} program=${2:?$usage} out=${3:?$usage}
 
 rm -rf "$out/tree"
 mkdir -p "$out"/tree/{bin,modules,dev}
-cp /bin/busybox "$program" "$out/tree/bin/"
+cp "$("$top/tools/vm/busybox.sh")" "$program" "$out/tree/bin/"
 ln -s busybox "$out/tree/bin/sh"
 install -m 755 "$top/tools/clients/nested-init.sh" "$out/tree/init"
 cp "$kernel"/{virt/lib/irqbypass,drivers/iommu/iommufd/iommufd,drivers/vfio/vfio}.ko \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The initramfs: busybox, our static programs, the kernel modules and the
-//! init script, packed into one uncompressed cpio archive.
+//! The initramfs: static programs, busybox among them, the kernel modules and
+//! the init script, packed into one uncompressed cpio archive.
 //!
 //! Guest layout: programs in `/bin`, the kernel's modules flat in `/modules`
 //! with its two VFIO modules in `/modules/c`, ours in `/modules/rust`, and the
@@ -32,7 +32,8 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Starts an archive that already holds busybox and the init script.
+    /// Starts an archive that already holds the init script, for which busybox has to
+    /// come with the programs.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
         let mut image = Self {
@@ -41,7 +42,6 @@ impl Image {
             twins: BTreeSet::new(),
             next_inode: 1,
         };
-        image.file("/bin/busybox", Path::new("/bin/busybox"))?;
         image.bytes("/init", INIT.as_bytes())?;
         // The shell that runs init itself; init links the other names.
         image.link("/bin/sh", "busybox")?;
