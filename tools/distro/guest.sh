@@ -79,7 +79,8 @@ install() {
 	check "the packages are installed" install_packages
 	check "nobody used VFIO, so ours are loaded now" loaded rust
 	check "the kernel's files are as they were" verify
-	check "status says so" prints "written in Rust" rust-vfio-switch status
+	check "status says so, to everybody" prints "written in Rust" \
+		setpriv --reuid nobody --clear-groups env PATH=/usr/bin:/bin rust-vfio-switch status
 	check "the demonstration runs" demo rust
 	check "switch to C" rust-vfio-switch c
 	check "C is loaded" loaded c
