@@ -15,11 +15,12 @@
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
+# shellcheck source=tools/distro/debian.sh
+. "$top/tools/distro/debian.sh"
 
 usage="usage: deb.sh <output directory> <directory with vfioctl>"
 out=${1:?$usage} vfioctl=${2:?$usage}
 stage=$top/tools/distro/stage.sh
-version=$(sed -n '0,/^version = "\(.*\)"$/s//\1/p' "$top/Cargo.toml" | grep -m1 '^[0-9]')
 tree=$out/rust-vfio-$version
 
 maintainer="${DEBFULLNAME:-The rust_vfio developers} <${DEBEMAIL:-rust-vfio@example.org}>"
@@ -29,10 +30,8 @@ maintainer="${DEBFULLNAME:-The rust_vfio developers} <${DEBEMAIL:-rust-vfio@exam
 release=$("$stage" release)
 kernel_version=$("$stage" run dpkg-query -W -f='${Version}' "linux-headers-$release")
 
-# What is in git, as it is now.
 rm -rf "$tree" "$out"/rust-vfio*
-mkdir -p "$tree"
-git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$tree" -xf -
+copy_project "$tree"
 mv "$tree/packaging/debian" "$tree"
 cp -r "$vfioctl" "$tree/vfioctl"
 fill() {

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # used where this is sourced
 # shellcheck disable=SC2154 # vm/env.sh, sourced before this, says where the cache is
 #
-# Makes root file systems of Debian 13, from the mirror that this machine uses.
-# Sourced.
+# Makes root file systems of Debian 13, from the mirror that this machine uses, and
+# copies this project and its crates to where they find it. Sourced.
 
 suite=trixie
 
@@ -42,4 +43,26 @@ debian() {
 	END
 	"${as_root[@]}" rm -rf --one-file-system "$dir"
 	"${as_root[@]}" mv "$dir.new" "$dir"
+}
+
+# The version of this project.
+version=$(sed -n '0,/^version = "\(.*\)"$/s//\1/p' "$top/Cargo.toml")
+
+# copy_project DIRECTORY: copies what is in git, as it is now.
+copy_project() {
+	mkdir -p "$1"
+	git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$1" -xf -
+}
+
+# copy_crates DIRECTORY: copies the crates that Cargo.lock names, with a configuration
+# that lets cargo take them from there: where it will be is the second argument.
+copy_crates() {
+	mkdir -p "$1"
+	(cd "$top" && cargo vendor --quiet --locked --versioned-dirs "$1/crates" >/dev/null)
+	cat >"$1/config.toml" <<-END
+		[source.crates-io]
+		replace-with = "vendored"
+		[source.vendored]
+		directory = "$2/crates"
+	END
 }

@@ -65,6 +65,9 @@ has_early() { # DIRECTORY: the initramfs has the modules from there
 
 apt-get -qq update
 apt-get -qq install -y make openssl >/dev/null 2>&1
+check "cargo of this Debian is installed" apt-get -qq install -y --no-install-recommends cargo gcc libc6-dev
+check "it builds the programs of make deb and make demo" as_user $here CARGO_HOME=/srv/cargo \
+	cargo check --quiet --offline --locked -p vfioctl -p vm -p vfio-{selftests,demo,migrate}
 check "make says what is missing" prints "linux-headers-$release" as_user $here make
 check "what docs/install.md names is installed" \
 	apt-get -qq install -y build-essential bindgen "linux-headers-$release" linux-source-7.3

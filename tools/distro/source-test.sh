@@ -9,13 +9,15 @@
 set -euo pipefail
 # shellcheck source=tools/vm/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../vm/env.sh"
+# shellcheck source=tools/distro/debian.sh
+. "$top/tools/distro/debian.sh"
 
 work=${1:?usage: source-test.sh <work directory>}
 machine=$("$top/tools/distro/machine.sh")
 release=$("$top/tools/distro/stage.sh" release)
 
 rm -rf "$work/srv"
-mkdir -p "$work/srv/rust_vfio"
-git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$work/srv/rust_vfio" -xf -
+copy_project "$work/srv/rust_vfio"
+copy_crates "$work/srv/cargo" /srv/cargo
 cp "$top"/tools/distro/{source-guest,check}.sh "$work/srv/"
 exec "$top/tools/distro/layer.sh" "$machine" "$work" /srv/source-guest.sh "$release"
