@@ -46,10 +46,11 @@ trixie) suites=(trixie-backports) qemu_suite= ;;
 *) suites=() qemu_suite= ;;
 esac
 
-# cargo may come from rustup; Debian's is as good, in the version of the compiler that
-# is there. (The plain packages of Debian 12 are too old.)
+# cargo may come from rustup; Debian's is as good, also the older one that belongs to the
+# rustc of Debian 13. (That of Debian 12 is too old.)
 if wants cargo && ! command -v cargo >/dev/null; then
-	if [ "${VERSION_CODENAME:-}" = trixie ] && installed rustc; then
+	if [ "${VERSION_CODENAME:-}" = trixie ] && installed rustc &&
+		[[ " ${packages[*]} " != *" rustc-web "* ]]; then
 		packages+=(cargo)
 	else
 		packages+=(cargo-web)
@@ -75,10 +76,6 @@ if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" != 0 ]; then
 		command -v sudo >/dev/null || die "not root, and no sudo, to install: ${missing[*]}"
 		as_root=(sudo)
-	fi
-	if [[ " ${missing[*]} " == *" rustc-web "* ]] && installed rustc; then
-		die "the VM's kernel is built with rustc-web, which cannot be installed beside rustc;" \
-			"if you do not need that one: sudo apt install rustc-web cargo-web"
 	fi
 	say "installing ${missing[*]}"
 
@@ -112,11 +109,15 @@ if [ ${#missing[@]} -gt 0 ]; then
 		*) plain+=("$package") ;;
 		esac
 	done
-	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive
-		apt-get -qq install -y --no-install-recommends --no-remove)
-	[ ${#plain[@]} -eq 0 ] || "${install[@]}" "${plain[@]}" >&2
+	install() {
+		"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install -y --no-install-recommends --no-remove "$@" >&2 ||
+			die "If packages are in the way, as rustc is in the way of rustc-web, this says which," \
+				"and removes them if you leave out --simulate: sudo apt-get install --simulate $*"
+	}
+	[ ${#plain[@]} -eq 0 ] || install "${plain[@]}"
 	if [[ " ${missing[*]} " == *" $qemu "* ]]; then
-		"${install[@]}" ${qemu_suite:+-t "$qemu_suite"} "$qemu" >&2
+		install ${qemu_suite:+-t "$qemu_suite"} "$qemu"
 	fi
 fi
 
