@@ -54,8 +54,8 @@ copy_project() {
 	git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$1" -xf -
 }
 
-# copy_crates DIRECTORY: copies the crates that Cargo.lock names, with a configuration
-# that lets cargo take them from there: where it will be is the second argument.
+# copy_crates DIRECTORY PLACE: copies the crates that Cargo.lock names, with a
+# configuration that lets cargo take them from there once the directory is at PLACE.
 copy_crates() {
 	mkdir -p "$1"
 	(cd "$top" && cargo vendor --quiet --locked --versioned-dirs "$1/crates" >/dev/null)
