@@ -176,6 +176,8 @@ signed() {
 	check "Rust is refused" fails rust-vfio-switch rust
 	check "and it says what to do" prints "mokutil --import" rust-vfio-switch rust
 	check "the demonstration runs in C" demo c
+	check "the packages are removed" remove_packages
+	check "nothing is left, of the choice neither" nothing_left
 }
 
 # What docs/observability.md says to type, with a program to look at.
