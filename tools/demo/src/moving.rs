@@ -18,18 +18,6 @@ pub(crate) fn is_possible() -> bool {
     module::file(MODULE).exists()
 }
 
-/// What the memory must be after so many steps.
-fn expected(steps: u64) -> Vec<u8> {
-    let mut memory = vec![0; MEMORY];
-    let mut value = 1;
-    for step in 0..steps {
-        value = Registers::step(value);
-        let at = step as usize * 8 % MEMORY;
-        memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-    memory
-}
-
 /// Moves device 0 to device 1.
 pub(crate) fn move_device() -> Result<()> {
     module::load(MODULE, "")?;
@@ -71,7 +59,7 @@ pub(crate) fn move_device() -> Result<()> {
     second.set(Register::On, 0)?;
     let steps = second.get(Register::Steps)?;
     ensure!(
-        second.memory()? == expected(steps),
+        second.memory()? == sample::memory_after(steps),
         "after {steps} steps its memory is another one than it must be"
     );
     say!(

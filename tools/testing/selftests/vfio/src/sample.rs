@@ -57,6 +57,19 @@ pub fn device(number: u32) -> anyhow::Result<Named> {
     Named::find(&name)
 }
 
+/// What the memory of a device is after so many steps from the beginning. On a slow machine
+/// they can be more than there is room for: then it begins again at its start.
+pub fn memory_after(steps: u64) -> Vec<u8> {
+    let mut memory = vec![0; MEMORY];
+    let mut value = 1;
+    for step in 0..steps {
+        value = Registers::step(value);
+        let at = (step as usize * 8) % MEMORY;
+        memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    memory
+}
+
 /// What a sample device can be asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Registers<'a>(&'a Device);

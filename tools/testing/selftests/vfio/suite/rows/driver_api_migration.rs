@@ -100,18 +100,6 @@ fn state(registers: Registers<'_>) -> anyhow::Result<(Vec<u64>, Vec<u8>)> {
     ))
 }
 
-/// What its memory must be after so many steps from the beginning.
-fn expected(steps: u64) -> Vec<u8> {
-    let mut memory = vec![0; MEMORY];
-    let mut value = 1;
-    for step in 0..steps {
-        value = Registers::step(value);
-        let at = (step as usize * 8) % MEMORY;
-        memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-    memory
-}
-
 fn F216_moves_and_goes_on() -> TestResult {
     let pair = Pair::new()?;
     let [source, target] = pair.registers()?;
@@ -129,12 +117,12 @@ fn F216_moves_and_goes_on() -> TestResult {
     assert_eq!(pair.target().migration_state()?, RUNNING);
     // The same numbers come as if it had not moved.
     let steps = compute(target, 100)?;
-    assert_eq!(target.memory()?, expected(steps));
+    assert_eq!(target.memory()?, sample::memory_after(steps));
     // And back.
     pair.source().reset()?;
     migrate(pair.target(), pair.source(), Plan::default(), |_| true)?;
     let steps = compute(source, 100)?;
-    assert_eq!(source.memory()?, expected(steps));
+    assert_eq!(source.memory()?, sample::memory_after(steps));
     Ok(())
 }
 
@@ -156,7 +144,7 @@ fn F216_moves_while_it_computes() -> TestResult {
     assert!(target.get(Register::Steps)? > 0, "{moved:?}");
     target.set(Register::On, 0)?;
     let steps = target.get(Register::Steps)?;
-    assert_eq!(target.memory()?, expected(steps));
+    assert_eq!(target.memory()?, sample::memory_after(steps));
     // The source stands still.
     let steps = source.get(Register::Steps)?;
     assert_eq!(source.get(Register::Steps)?, steps);
@@ -318,12 +306,12 @@ fn check_source_goes_on(pair: &Pair) -> TestResult {
     assert_eq!(pair.source().migration_state()?, RUNNING);
     assert_eq!(pair.target().migration_state()?, RUNNING);
     let steps = compute(source, 100)?;
-    assert_eq!(source.memory()?, expected(steps));
+    assert_eq!(source.memory()?, sample::memory_after(steps));
     // The next attempt works.
     source.set(Register::Fault, 0)?;
     pair.migrate(|_| true)?;
     let steps = compute(target, 100)?;
-    assert_eq!(target.memory()?, expected(steps));
+    assert_eq!(target.memory()?, sample::memory_after(steps));
     Ok(())
 }
 
