@@ -20,8 +20,9 @@ shift 4
 # leaves another kernel. The first three need no VM.
 steps=(source others dkms install reboot remove settings signed observe rows kernel_tests upgrade)
 [ $# = 0 ] || steps=("$@")
-declare -A words=([signed]=module.sig_enforce=1
-	[rows]="hugepagesz=1G hugepages=1 default_hugepagesz=2M printk.devkmsg=on log_buf_len=8M")
+huge="hugepagesz=1G hugepages=1 default_hugepagesz=2M"
+declare -A words=([signed]=module.sig_enforce=1 [kernel_tests]=$huge
+	[rows]="$huge printk.devkmsg=on log_buf_len=8M")
 
 machine=$("$top/tools/distro/machine.sh")
 release=$("$top/tools/distro/stage.sh" release)
