@@ -35,6 +35,8 @@ cargo   := cargo --quiet
 target   := x86_64-unknown-linux-gnu
 static   := RUSTFLAGS="-C target-feature=+crt-static" $(cargo) build --target $(target) \
 	--target-dir target/static
+# Directories of this machine are in no program that is handed out.
+nameless := --remap-path-prefix=$(CURDIR)=rust_vfio --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 programs := $(build)/programs
 # A workspace of its own.
 clients  := --manifest-path tools/testing/clients/Cargo.toml
@@ -115,7 +117,7 @@ programs:
 		"$$(tools/vm/busybox.sh)"
 
 vfioctl: ## Build vfioctl with its man pages and completions, in build/vfioctl
-	@$(cargo) build --release -p vfioctl
+	@RUSTFLAGS="$(nameless)" $(cargo) build --release -p vfioctl
 	@target/release/vfioctl generate "$(build)/vfioctl"
 	@$(copy) -t "$(build)/vfioctl" target/release/vfioctl
 

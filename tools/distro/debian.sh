@@ -48,10 +48,13 @@ debian() {
 # The version of this project.
 version=$(sed -n '0,/^version = "\(.*\)"$/s//\1/p' "$top/Cargo.toml")
 
-# copy_project DIRECTORY: copies what is in git, as it is now.
+# copy_project DIRECTORY: copies what is in git, as it is now. All files get the time of the
+# last change, so that packages do not depend on when it was checked out.
 copy_project() {
 	mkdir -p "$1"
-	git -C "$top" ls-files -z | tar -C "$top" --null --files-from=- -cf - | tar -C "$1" -xf -
+	git -C "$top" ls-files -z |
+		tar -C "$top" --null --files-from=- --mtime="@$(git -C "$top" log -1 --format=%ct)" -cf - |
+		tar -C "$1" -xf -
 }
 
 # copy_crates DIRECTORY PLACE: copies the crates that Cargo.lock names, with a
