@@ -57,8 +57,8 @@ pub fn device(number: u32) -> anyhow::Result<Named> {
     Named::find(&name)
 }
 
-/// What the memory of a device is after so many steps from the beginning. On a slow machine
-/// they can be more than there is room for: then it begins again at its start.
+/// Returns the memory of a device after so many steps from the beginning. If they are more than
+/// it has room for, as on a slow machine, the device has gone on at the start.
 pub fn memory_after(steps: u64) -> Vec<u8> {
     let mut memory = vec![0; MEMORY];
     let mut value = 1;
