@@ -48,6 +48,10 @@ make_stage() {
 		"$top/tools/distro/stage-kernel.sh \"\$1\" $series amd64"
 }
 
+# One at a time makes or changes it.
+mkdir -p "$cache"
+exec 9>"$stage.lock"
+flock --nonblock 9 || { say "waiting for $stage, which is being made or changed"; flock 9; }
 [ -e "$stage/.complete" ] || make_stage
 case ${1:-} in
 path) echo "$stage" ;;
@@ -75,6 +79,7 @@ add)
 	;;
 run)
 	shift
+	exec 9>&-
 	inside "$@"
 	;;
 *) die "usage: stage.sh path|release|update|add PACKAGE...|run COMMAND..." ;;

@@ -17,8 +17,8 @@ usage="usage: test.sh <directory of packages> <programs> <modules> <work directo
 debs=${1:?$usage} programs=${2:?$usage} modules=${3:?$usage} work=${4:?$usage}
 shift 4
 # In this order: each goes on where the one before it has ended, and the last one
-# leaves another kernel. The first three need no VM.
-steps=(source others dkms install reboot remove settings signed observe rows kernel_tests upgrade)
+# leaves another kernel. The first four need no VM.
+steps=(source again others dkms install reboot remove settings signed observe rows kernel_tests upgrade)
 [ $# = 0 ] || steps=("$@")
 huge="hugepagesz=1G hugepages=1 default_hugepagesz=2M"
 declare -A words=([signed]=module.sig_enforce=1 [kernel_tests]=$huge
@@ -114,6 +114,7 @@ for step in "${steps[@]}"; do
 	: >"$work/$step.log"
 	case $step in
 	source) "$top/tools/distro/source-test.sh" "$work/source" >"$log" && echo "# end of source" >>"$log" ;;
+	again) "$top/tools/distro/again-test.sh" "$debs" "$work/again" >"$log" && echo "# end of again" >>"$log" ;;
 	others) "$top/tools/distro/others-test.sh" "$debs" "$work/others" >"$log" && echo "# end of others" >>"$log" ;;
 	dkms) "$top/tools/distro/dkms-test.sh" "$debs" "$rebuilt" "$work/dkms" >"$log" && echo "# end of dkms" >>"$log" ;;
 	*) boot "$step" "$log" ;;
