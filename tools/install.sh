@@ -29,7 +29,7 @@ chosen() { modinfo --basedir "${root:-/}" --set-version "$1" --filename "$2" 2>/
 signer() {
 	local build=$root/lib/modules/$1/build pair
 	if [ -n "${SIGN_KEY:-}" ]; then
-		echo "$SIGN_KEY ${SIGN_CERT:?is not set, and SIGN_KEY is}"
+		echo "$SIGN_KEY $SIGN_CERT"
 		return
 	fi
 	for pair in "$build/certs/signing_key.pem $build/certs/signing_key.x509" \
@@ -63,11 +63,14 @@ install_modules() {
 	release=$(modinfo -F vermagic "$from/vfio.ko" | cut -d' ' -f1)
 	dir=$root/lib/modules/$release
 	build=$dir/build
+	[ -z "${SIGN_KEY:-}" ] || [ -n "${SIGN_CERT:-}" ] || die "SIGN_KEY is set, and SIGN_CERT is not"
 	[ -d "$dir" ] || die "the modules are built for Linux $release, and $dir is not there"
 	hash=$(sed -n 's/^CONFIG_MODULE_SIG_HASH="\(.*\)"$/\1/p' "$build/.config" 2>/dev/null) || true
 	if [ -n "$hash" ] && [ -x "$build/scripts/sign-file" ]; then
 		read -r key cert < <(signer "$release") || true
 	fi
+	[ -z "${SIGN_KEY:-}" ] || [ -n "${key:-}" ] ||
+		die "$build has no scripts/sign-file or no CONFIG_MODULE_SIG_HASH to sign with SIGN_KEY"
 	if [ -z "$root" ] && wants_signatures && ! { [ -n "${key:-}" ] && is_known "$cert"; }; then
 		die "this kernel loads only modules that are signed with a key which it knows, and there" \
 			"is no such key here. docs/install.md, Secure Boot, says what to do. Nothing was installed."
@@ -87,7 +90,8 @@ install_modules() {
 		file=$(chosen "$release" "$module") || true
 		[ "$(realpath "${file:-/}")" = "$(realpath "$dir/updates/$module.ko")" ] ||
 			die "modprobe takes ${file:-nothing} for $module, not $dir/updates/$module.ko." \
-				"Is there an 'override' in /etc/depmod.d?"
+				"If 'rust-vfio-switch status' says that C is chosen: sudo packaging/rust-vfio-switch rust." \
+				"Else there may be another 'override' in /etc/depmod.d."
 		echo "$file${key:+ (signed with $key)}"
 	done
 	[ -n "$root" ] || "$switch" reload

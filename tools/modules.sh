@@ -51,7 +51,7 @@ if [ ! -f "$kdir/Module.symvers" ]; then
 fi
 
 wanted=$(value RUSTC_VERSION_TEXT)
-rustc=$(rustc_for "$wanted") || { fetch_rustc "$wanted" && rustc=$(rustc_for "$wanted"); } ||
+rustc=$(obtain_rustc "$wanted") ||
 	no "was built with $wanted." "Install that compiler, or name it: make RUSTC=..."
 bindgen=$(find_bindgen "") ||
 	die "bindgen is missing: run 'make setup', or name it: make BINDGEN=..."

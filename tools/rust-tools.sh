@@ -18,42 +18,9 @@ rustc_for() {
 	return 1
 }
 
-# fetch_rustc TEXT: gets it from Debian, into the cache: it and its libraries are
-# unpacked, not installed, because installing it would remove another one.
-fetch_rustc() {
-	local number version dir tool
-	number=$(awk '{ print $2 }' <<<"$1")
-	dir=$metadata_cache/rustc/$number
-	version=$(apt-cache madison rustc 2>/dev/null |
-		awk -v wanted="$number+" 'index($3, wanted) == 1 { print $3; exit }')
-	[ -n "$version" ] || return 1
-	mkdir -p "$metadata_cache/rustc"
-	exec 8>"$metadata_cache/rustc/.lock"
-	flock 8
-	say "fetching rustc $version from Debian, into $dir"
-	rm -rf "$dir"
-	mkdir -p "$dir/bin" "$dir/packages"
-	# Of what it depends on, the libraries that no other program brings along.
-	(
-		cd "$dir/packages" || exit
-		apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
-			--no-breaks --no-replaces --no-enhances "rustc=$version" |
-			sed -nE 's/^(libstd-rust[-.a-z0-9]*|libllvm[0-9]+|libz3-[0-9]+)(:.*)?$/\1/p' |
-			sort -u | sed "s/^libstd-rust.*/&=$version/" |
-			xargs apt-get -qq -o APT::Sandbox::User=root download "rustc=$version" "rust-src=$version"
-		for package in *.deb; do
-			dpkg-deb --extract "$package" "$dir"
-		done
-	) >&2
-	rm -r "$dir/packages"
-	for tool in rustc rustdoc; do
-		cat >"$dir/bin/$tool" <<-END
-			#!/bin/sh
-			LD_LIBRARY_PATH=$dir/usr/lib/$(uname -m)-linux-gnu exec $dir/usr/bin/$tool "\$@"
-		END
-		chmod +x "$dir/bin/$tool"
-	done
-	exec 8>&-
+# obtain_rustc TEXT: prints the same, and fetches it from Debian if it is not there.
+obtain_rustc() {
+	rustc_for "$1" || { "$top/tools/fetch-rustc.sh" "$1" && rustc_for "$1"; }
 }
 
 # find_bindgen TEXT: prints the path of the bindgen whose `--version` is TEXT, or of

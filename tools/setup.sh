@@ -36,7 +36,7 @@ packages)
 esac
 wants() { [[ " ${wanted[*]} " == *" $1 "* ]]; }
 
-installed() { [ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 version_of() { dpkg-query -W -f='${Version}' "$1" 2>/dev/null; }
 
 . /etc/os-release
@@ -78,16 +78,17 @@ if [ ${#missing[@]} -gt 0 ]; then
 		as_root=(sudo)
 	fi
 	say "installing ${missing[*]}"
+	# Images often come without apt's lists, and then apt knows nothing.
+	"${as_root[@]}" apt-get -qq update
 
 	# Backports are asked from the mirror that this machine uses already, and only
 	# those that it does not know: apt reads nothing at all if one suite is listed
 	# with two keyrings.
-	# shellcheck disable=SC2016 # these are variables of apt
-	known=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages')
-	mirror=$(awk -v suite="$VERSION_CODENAME" '$2 == suite { print $1; exit }' <<<"$known")
-	[ -n "$mirror" ] || die "apt knows no mirror of $VERSION_CODENAME"
+	# shellcheck disable=SC2016 # a variable of apt
+	known=$(apt-get indextargets --format '$(CODENAME)' 'Created-By: Packages')
+	mirror=$("$top/tools/mirror.sh")
 	for suite in "${suites[@]}"; do
-		if ! wants "$qemu" || grep -q " $suite\$" <<<"$known"; then continue; fi
+		if ! wants "$qemu" || grep -qx "$suite" <<<"$known"; then continue; fi
 		say "with $suite of $mirror"
 		"${as_root[@]}" tee "/etc/apt/sources.list.d/rust-vfio-$suite.sources" >/dev/null <<-END
 			Types: deb
@@ -96,8 +97,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 			Components: main
 			Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 		END
+		"${as_root[@]}" apt-get -qq update
 	done
-	"${as_root[@]}" apt-get -qq update
 
 	# Each package from its own suite: newer releases also offer things that
 	# do not fit this one.

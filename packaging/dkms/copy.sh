@@ -14,6 +14,6 @@ usage="usage: copy.sh <directory> <version>"
 dir=${1:?$usage} version=${2:?$usage}
 mkdir -p "$dir"
 cp -a --parents -t "$dir" COPYING Kbuild rust_vfio include/uapi packaging/dkms/dkms.sh \
-	tools/{kdir,modules,rust-tools,series}.sh tools/vm/env.sh tools/distro/metadata.sh
+	tools/{kdir,modules,rust-tools,fetch-rustc,series}.sh tools/vm/env.sh tools/distro/metadata.sh
 sed -e "s/@VERSION@/$version/" -e "s/@SERIES@/${series/./\\\\.}/" packaging/dkms/dkms.conf.in \
 	>"$dir/dkms.conf"

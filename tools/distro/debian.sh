@@ -23,10 +23,7 @@ debian() {
 		/usr/share/{doc,man,locale,info}/'*'
 		/usr/src/'rustc-*/src'/{tools,doc,ci}/'*'
 	)
-	# shellcheck disable=SC2016 # a variable of apt
-	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/\?$')
-	[ -n "$uri" ] || die "apt knows no mirror of Debian"
-	uri=${uri%/}
+	uri=$("$top/tools/mirror.sh")
 	"${as_root[@]}" rm -rf --one-file-system "$dir.new"
 	mkdir -p "$(dirname "$dir")"
 	# shellcheck disable=SC2317 # heartbeat calls it

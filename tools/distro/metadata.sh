@@ -27,9 +27,9 @@ headers=/usr/src/linux-headers-$release
 source_package=linux-source-$series
 archive=/usr/src/$source_package.tar.xz
 
-# Unpacked is enough: DKMS builds while its headers are being configured.
+# Unpacked is enough: DKMS builds while its headers are being configured. They may be held.
 version_of() {
-	[[ $(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null) == i[iFUWt]* ]] &&
+	[[ $(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null) == ?[iFUWt]* ]] &&
 		dpkg-query -W -f='${Version}' "$1"
 }
 # It cannot be done here, which is nobody's fault.
@@ -52,15 +52,21 @@ check() {
 	[ -z "$have" ] || [ "$have" = "$version" ] ||
 		impossible "the headers of kernel $release have version $version, the kernel has $have"
 	have=$(version_of "$source_package" || true)
-	[ "$have" = "$version" ] || missing+=("$source_package=$version")
+	if [ "$have" != "$version" ]; then
+		# Backports has the newest version only.
+		apt-cache madison "$source_package" | awk '{ print $3 }' | grep -xF "$version" >/dev/null ||
+			impossible "kernel $release has version $version, and apt knows no $source_package of that. If" \
+				"'apt update' does not help, update the kernel and its headers, and reboot."
+		missing+=("$source_package=$version")
+	fi
 	wanted=$(config BINDGEN_VERSION_TEXT)
 	bindgen=$(find_bindgen "$wanted") || missing+=("bindgen    # $wanted")
 	[ ${#missing[@]} = 0 ] ||
 		impossible "for the Rust metadata of kernel $release these are missing:"$'\n'"    apt install ${missing[*]}"
 	wanted=$(config RUSTC_VERSION_TEXT)
-	rustc=$(rustc_for "$wanted") || { fetch_rustc "$wanted" && rustc=$(rustc_for "$wanted"); } ||
-		impossible "kernel $release was built with $wanted, which neither this machine nor its apt has." \
-			"Name it: make RUSTC=..."
+	rustc=$(obtain_rustc "$wanted") ||
+		impossible "kernel $release was built with $wanted, which is not on this machine and could not" \
+			"be fetched from Debian. Name it: make RUSTC=..."
 }
 
 # The source tree: the headers that all flavours share, and the files that Debian

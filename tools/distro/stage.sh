@@ -22,8 +22,7 @@ set -euo pipefail
 
 stage=$cache/$suite
 
-# inside COMMAND...: runs a command there, with mounts that end with it. What it
-# makes in this project's directory belongs to whom that belongs to.
+# inside COMMAND...: runs a command there, with mounts that end with it.
 inside() {
 	# shellcheck disable=SC2016 # variables of that shell
 	"${as_root[@]}" unshare --mount --propagation private bash -ec '
@@ -33,12 +32,19 @@ inside() {
 			mkdir -p "$stage$dir"
 			mount --rbind "$dir" "$stage$dir"
 		done
-		status=0
+		# Also what an interrupted command has made belongs to whom its place belongs to.
+		give_back() {
+			local release made
+			[ ! -O "$top" ] || return 0
+			release=$(cat "$stage/.complete")
+			for made in "$top/build" "$cache/$release" "$cache/.$release.lock"; do
+				[ ! -e "$made" ] || chown -R --reference="$(dirname "$made")" "$made"
+			done
+		}
+		trap give_back EXIT
 		chroot "$stage" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive \
 			RUST_VFIO_CACHE="$cache" BINDGEN=/usr/bin/bindgen \
-			bash -c "cd \"\$0\" && exec \"\$@\"" "$top" "$@" || status=$?
-		[ -O "$top" ] || chown -R --reference="$top" "$top/build"
-		exit $status
+			bash -c "cd \"\$0\" && exec \"\$@\"" "$top" "$@"
 	' bash "$stage" "$top" "$cache" "$@"
 }
 
@@ -63,6 +69,8 @@ update)
 	# The same name may stand for a new build.
 	# shellcheck disable=SC2016 # dpkg's
 	have=$(inside dpkg-query -W -f='${Version}' "linux-headers-$(cat "$stage/.complete")")
+	# If Debian has none any more, this one is as good as before.
+	[ -n "$newest" ] || exit 0
 	inside apt-cache madison "linux-headers-$newest" | awk '{ print $3 }' | grep -qxF "$have" || make_stage
 	;;
 add)

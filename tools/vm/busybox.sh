@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 # shellcheck disable=SC2016 # dpkg's
-if [ "$(dpkg-query -W -f='${db:Status-Abbrev}' busybox-static 2>/dev/null)" = "ii " ]; then
+if [ "$(dpkg-query -W -f='${db:Status-Status}' busybox-static 2>/dev/null)" = installed ]; then
 	echo /bin/busybox
 	exit
 fi
