@@ -3,16 +3,16 @@
 #
 # What dkms.conf calls, and the package's scripts.
 #
-#   dkms.sh metadata RELEASE      make the metadata of the kernel's Rust crates, if
-#                                 the kernel's headers lack it
-#   dkms.sh build RELEASE         build the modules
+#   dkms.sh build RELEASE         build the modules, after the metadata of the kernel's
+#                                 Rust crates if its headers lack it
+#   dkms.sh try RELEASE           the same, with status 77 if that fails
 #   dkms.sh keep-stock RELEASE    put the kernel's own modules back
 #   dkms.sh follow-headers        build for headers that came, and remove the
 #                                 metadata of kernels whose headers are gone
 #
-# The first one ends with status 77 where the modules cannot be built: to DKMS that
-# means that the kernel has no need of them, which is better than a kernel or
-# headers that cannot be installed.
+# To DKMS, 77 means that the kernel has no need of the modules. Any other failure, if only for
+# a full disk, would leave a kernel or headers that cannot be installed, and apt stuck. So
+# DKMS tries first, and where it then builds, all has been built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=tools/series.sh
@@ -20,14 +20,20 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export RUST_VFIO_CACHE=/var/cache/rust-vfio
 
 case $1 in
-metadata)
+build)
 	if ! grep -qsx 'CONFIG_VFIO=m' "/lib/modules/$2/build/.config"; then
 		echo "VFIO is no module of kernel $2, so there is nothing to replace" >&2
+		exit 1
+	fi
+	kdir=$(tools/kdir.sh "$2")
+	tools/modules.sh "$kdir" "$PWD" "$PWD/out" modules
+	;;
+try)
+	if ! packaging/dkms/dkms.sh build "$2"; then
+		echo "kernel $2 keeps its own VFIO, for the reason above" >&2
 		exit 77
 	fi
-	tools/kdir.sh "$2" >/dev/null
 	;;
-build) tools/modules.sh "$(tools/kdir.sh "$2")" "$PWD" "$PWD/out" modules ;;
 keep-stock)
 	# DKMS moves them away, to move them back at the end, over what a newer package
 	# of the kernel may have brought. They belong to that, and rust-vfio-switch
@@ -40,10 +46,16 @@ keep-stock)
 	depmod "$2"
 	;;
 follow-headers)
+	# Nothing that others have DKMS build, which may fail.
+	module=rust-vfio/${PWD##*-}
 	for headers in "/usr/src/linux-headers-$series".*; do
 		[ -f "$headers/.config" ] || continue
-		dkms autoinstall --kernelver "${headers#/usr/src/linux-headers-}"
+		release=${headers#/usr/src/linux-headers-}
+		dkms status "$module" -k "$release" | grep ': installed' >/dev/null ||
+			dkms install "$module" -k "$release" || true
 	done
+	# An initramfs that was there before has another VFIO, and so has the kernel that runs.
+	rust-vfio-switch reload || true
 	for complete in "$RUST_VFIO_CACHE"/*/.complete; do
 		[ -e "$complete" ] || continue
 		tree=${complete%/.complete}
