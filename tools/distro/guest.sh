@@ -153,7 +153,12 @@ settings() {
 	cp "$file" /tmp/vfio.ko
 	check "switch to C" rust-vfio-switch c
 	damage "$file"
+	# The initramfs cannot be made either.
+	keep_in_initramfs
+	check "an initramfs takes VFIO" update-initramfs -u
+	chmod -x /usr/sbin/update-initramfs
 	check "Rust does not load" fails rust-vfio-switch rust
+	chmod +x /usr/sbin/update-initramfs
 	check "C is chosen" prints "chosen: VFIO in C" rust-vfio-switch status
 	check "C is loaded" loaded c
 	check "the device is bound again" test -e /sys/bus/pci/drivers/vfio-pci/$device
@@ -163,12 +168,26 @@ settings() {
 	check "C is loaded" loaded c
 	check "installed again" install_packages
 	check "Rust is loaded" loaded rust
+	check "nothing is loaded" unload
+	damage "/lib/modules/$release/updates/rust-vfio/vfio_iommu_type1.ko"
+	check "half of Rust loads" fails rust-vfio-switch rust
+	check "C is chosen" prints "chosen: VFIO in C" rust-vfio-switch status
+	check "and nothing stays loaded" fails test -e /sys/module/vfio
 	check "removed" remove_packages
 	check "nothing is left" nothing_left
 }
 
 signed() {
+	local other=/lib/modules/7.3.99-amd64
 	check "this kernel wants signatures" grep -q Y /sys/module/module/parameters/sig_enforce
+	# The kernel that boots next is another one.
+	check "the tools are installed" apt-get -qq install -y ./debs/rust-vfio-tools_*.deb
+	mkdir -p $other/updates
+	dpkg-deb --fsys-tarfile debs/rust-vfio-modules-*.deb | tar -xO --wildcards '*/vfio.ko' >$other/updates/vfio.ko
+	depmod "${other##*/}"
+	check "Rust is refused for a kernel that does not run" prints mokutil rust-vfio-switch rust
+	check "C is chosen" prints "chosen: VFIO in C" rust-vfio-switch status
+	rm -r $other
 	check "the packages are installed" install_packages
 	check "C is chosen" prints "chosen: VFIO in C" rust-vfio-switch status
 	check "a user opens /dev/vfio/vfio" open_as_nobody

@@ -68,6 +68,18 @@ apt-get -qq install -y make openssl >/dev/null 2>&1
 check "make says what is missing" prints "linux-headers-$release" as_user $here make
 check "what docs/install.md names is installed" \
 	apt-get -qq install -y build-essential bindgen "linux-headers-$release" linux-source-7.3
+check "and held" apt-mark hold "linux-headers-$release" linux-source-7.3
+# A connection that breaks before all of the compiler is there.
+cat >/usr/local/bin/apt-get <<'END'
+#!/bin/bash
+case "$*" in
+*\ download\ *) /usr/bin/apt-get "${@/#rust-src*/dpkg}" && exit 100 ;;
+*) exec /usr/bin/apt-get "$@" ;;
+esac
+END
+chmod +x /usr/local/bin/apt-get
+check "make says that it cannot get the compiler" prints "be fetched from Debian" as_user $here make
+rm /usr/local/bin/apt-get
 check "make, as a user" as_user $here make
 check "the metadata is in the user's cache" test -e "/home/somebody/.cache/rust_vfio/$release/.complete"
 check "make modules_install" make -C $here modules_install
@@ -82,6 +94,8 @@ check "both builds are identical" same_modules "/tmp/root$dir/updates"
 check "removing them from there" make -C $there modules_uninstall INSTALL_MOD_PATH=/tmp/root
 check "none is left there" fails test -e "/tmp/root$dir/updates"
 check "a key is made" make_key "Somebody's key" /tmp/own
+check "not without its certificate" \
+	prints "SIGN_CERT is not" make -C $here modules_install SIGN_KEY=/tmp/own.key
 check "make modules_install signs with it" \
 	make -C $here modules_install SIGN_KEY=/tmp/own.key SIGN_CERT=/tmp/own.der
 check "modinfo says so" signed_by "Somebody's key"
