@@ -15,7 +15,7 @@ text=${1:?usage: fetch-rustc.sh <what its --version says>}
 number=$(awk '{ print $2 }' <<<"$text")
 dir=$metadata_cache/rustc/$number
 version=$(apt-cache madison rustc 2>/dev/null |
-	awk -v wanted="$number+" 'index($3, wanted) == 1 { print $3; exit }')
+	awk -v wanted="$number+" 'index($3, wanted) == 1 && !found++ { print $3 }') || true
 [ -n "$version" ] || die "apt knows no rustc $number"
 
 mkdir -p "$metadata_cache/rustc"

@@ -8,8 +8,8 @@ set -euo pipefail
 . /etc/os-release
 
 # shellcheck disable=SC2016 # variables of apt
-known=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages')
-uri=$(awk -v suite="${VERSION_CODENAME:-}" '$2 == suite { print $1; exit }' <<<"$known")
+known=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(ORIGIN)' 'Created-By: Packages')
+uri=$(awk -v suite="${VERSION_CODENAME:-}" '$2 == suite && $3 == "Debian" { print $1; exit }' <<<"$known")
 # Images for clouds name a file with mirrors.
 case $uri in
 mirror+file:*)

@@ -46,13 +46,10 @@ keep-stock)
 	depmod "$2"
 	;;
 follow-headers)
-	# Nothing that others have DKMS build, which may fail.
-	module=rust-vfio/${PWD##*-}
+	# It fails also if it cannot build something else.
 	for headers in "/usr/src/linux-headers-$series".*; do
 		[ -f "$headers/.config" ] || continue
-		release=${headers#/usr/src/linux-headers-}
-		dkms status "$module" -k "$release" | grep ': installed' >/dev/null ||
-			dkms install "$module" -k "$release" || true
+		dkms autoinstall --kernelver "${headers#/usr/src/linux-headers-}" || true
 	done
 	# An initramfs that was there before has another VFIO, and so has the kernel that runs.
 	rust-vfio-switch reload || true

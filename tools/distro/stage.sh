@@ -37,7 +37,7 @@ inside() {
 			local release made
 			[ ! -O "$top" ] || return 0
 			release=$(cat "$stage/.complete")
-			for made in "$top/build" "$cache/$release" "$cache/.$release.lock"; do
+			for made in "$top/build" "$cache/$release" "$cache/.$release.lock" "$cache/rustc"; do
 				[ ! -e "$made" ] || chown -R --reference="$(dirname "$made")" "$made"
 			done
 		}
