@@ -183,6 +183,7 @@ signed() {
 	# The kernel that boots next is another one.
 	check "the tools are installed" apt-get -qq install -y ./debs/rust-vfio-tools_*.deb
 	mkdir -p $other/updates
+	touch $other/modules.{order,builtin,builtin.modinfo}
 	dpkg-deb --fsys-tarfile debs/rust-vfio-modules-*.deb | tar -xO --wildcards '*/vfio.ko' >$other/updates/vfio.ko
 	depmod "${other##*/}"
 	check "Rust is refused for a kernel that does not run" prints mokutil rust-vfio-switch rust
