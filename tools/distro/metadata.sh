@@ -9,8 +9,6 @@
 #
 #   metadata.sh <kernel release>
 #
-# Its status is 77 if something that it needs is not there.
-#
 # Why the result fits the kernel that runs: the versions of the packages must be
 # equal, and the compiler and bindgen must say of themselves what the kernel's
 # configuration says of the kernel's. At the end all names of Rust symbols that the
@@ -32,11 +30,6 @@ version_of() {
 	[[ $(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null) == ?[iFUWt]* ]] &&
 		dpkg-query -W -f='${Version}' "$1"
 }
-# It cannot be done here, which is nobody's fault.
-impossible() {
-	printf 'error: %s\n' "$*" >&2
-	exit 77
-}
 
 config() { sed -n "s/^CONFIG_$1=\"\(.*\)\"\$/\1/p" "$headers/.config"; }
 
@@ -44,28 +37,28 @@ config() { sed -n "s/^CONFIG_$1=\"\(.*\)\"\$/\1/p" "$headers/.config"; }
 check() {
 	local have wanted missing=()
 	version=$(version_of "linux-headers-$release") ||
-		impossible "the headers of kernel $release are not installed:"$'\n'"    apt install linux-headers-$release"
+		die "the headers of kernel $release are not installed:"$'\n'"    apt install linux-headers-$release"
 	grep -qx 'CONFIG_RUST=y' "$headers/.config" ||
-		impossible "kernel $release was built without Rust (CONFIG_RUST)"
+		die "kernel $release was built without Rust (CONFIG_RUST)"
 	# The headers may be newer than the kernel, which keeps its name in an update.
 	have=$(version_of "linux-image-$release" || true)
 	[ -z "$have" ] || [ "$have" = "$version" ] ||
-		impossible "the headers of kernel $release have version $version, the kernel has $have"
+		die "the headers of kernel $release have version $version, the kernel has $have"
 	have=$(version_of "$source_package" || true)
 	if [ "$have" != "$version" ]; then
 		# Backports has the newest version only.
 		apt-cache madison "$source_package" | awk '{ print $3 }' | grep -xF "$version" >/dev/null ||
-			impossible "kernel $release has version $version, and apt knows no $source_package of that. If" \
+			die "kernel $release has version $version, and apt knows no $source_package of that. If" \
 				"'apt update' does not help, update the kernel and its headers, and reboot."
 		missing+=("$source_package=$version")
 	fi
 	wanted=$(config BINDGEN_VERSION_TEXT)
 	bindgen=$(find_bindgen "$wanted") || missing+=("bindgen    # $wanted")
 	[ ${#missing[@]} = 0 ] ||
-		impossible "for the Rust metadata of kernel $release these are missing:"$'\n'"    apt install ${missing[*]}"
+		die "for the Rust metadata of kernel $release these are missing:"$'\n'"    apt install ${missing[*]}"
 	wanted=$(config RUSTC_VERSION_TEXT)
 	rustc=$(obtain_rustc "$wanted") ||
-		impossible "kernel $release was built with $wanted, which is not on this machine and could not" \
+		die "kernel $release was built with $wanted, which is not on this machine and could not" \
 			"be fetched from Debian. Name it: make RUSTC=..."
 }
 

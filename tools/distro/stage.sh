@@ -71,7 +71,7 @@ update)
 	have=$(inside dpkg-query -W -f='${Version}' "linux-headers-$(cat "$stage/.complete")")
 	# If Debian has none any more, this one is as good as before.
 	[ -n "$newest" ] || exit 0
-	inside apt-cache madison "linux-headers-$newest" | awk '{ print $3 }' | grep -qxF "$have" || make_stage
+	inside apt-cache madison "linux-headers-$newest" | awk '{ print $3 }' | grep -xF "$have" >/dev/null || make_stage
 	;;
 add)
 	shift
